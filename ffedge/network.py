@@ -1,0 +1,115 @@
+"""A network: layers, learning rule and number of classes. Frozen, without arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .errors import ConfigError
+from .layers import Dense
+from .rules import RULES, Readout, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What is trained: every reader (plan, trainer, exporters) starts from this description.
+
+    layers: at least one; each layer's input is the output of the one below.
+    classes: 2 to 65,536. rule: how a layer learns.
+    normalize_input: divide each sample by its root mean square before the first layer.
+
+    Raises ConfigError if widths do not meet or the rule cannot train these layers.
+
+    >>> Network.dense(784, (500, 500), 10).text
+    '784-500-500-10'
+    """
+
+    layers: tuple[Dense, ...]
+    classes: int
+    rule: Rule
+    normalize_input: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise ConfigError("Network: expected at least one hidden layer, got none")
+        if not 2 <= self.classes <= 65_536:
+            raise ConfigError(f"Network: expected 2 to 65,536 classes, got {self.classes!r}")
+        for i in range(1, len(self.layers)):
+            below, layer = self.layers[i - 1], self.layers[i]
+            if math.prod(below.output_shape) != math.prod(layer.input_shape):
+                raise ConfigError(
+                    f"Network: expected layer {i} to take the {math.prod(below.output_shape)} "
+                    f"outputs of layer {i - 1}, got an input of {math.prod(layer.input_shape)}"
+                )
+        if self.features < 1:
+            raise ConfigError(
+                f"Network: expected layer 0 to take more than the rule's "
+                f"{self.rule.label_inputs(self.classes)} label inputs"
+            )
+        self.rule.check(self)
+
+    @classmethod
+    def dense(
+        cls,
+        features: int,
+        hidden: Sequence[int],
+        classes: int,
+        rule: Rule | None = None,
+        *,
+        normalize_input: bool = False,
+    ) -> Network:
+        """Fully connected layers of the given widths; the rule's label inputs are added."""
+        rule = Readout() if rule is None else rule
+        widths = [features + rule.label_inputs(classes), *hidden]
+        layers = tuple(Dense(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        return cls(layers, classes, rule, normalize_input)
+
+    @property
+    def features(self) -> int:
+        """Width of a sample, label inputs not counted."""
+        return math.prod(self.layers[0].input_shape) - self.rule.label_inputs(self.classes)
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Widths of the hidden layers."""
+        return tuple(layer.out_features for layer in self.layers)
+
+    @property
+    def text(self) -> str:
+        """Widths in one line: features, hidden layers, classes."""
+        return "-".join(str(width) for width in (self.features, *self.hidden, self.classes))
+
+    def describe(self) -> dict[str, Any]:
+        """A description made of JSON types; ``Network.parse`` reads it."""
+        return {
+            "features": self.features,
+            "hidden": list(self.hidden),
+            "classes": self.classes,
+            "rule": {"name": self.rule.name, **asdict(self.rule)},
+            "normalize_input": self.normalize_input,
+        }
+
+    @classmethod
+    def parse(cls, description: Any) -> Network:
+        """The network of a ``describe`` result, from anywhere: every field is checked.
+
+        Raises ConfigError for a field that is missing, unknown or of the wrong kind.
+        """
+        try:
+            options = dict(description["rule"])
+            rule = RULES[options.pop("name")](**options)
+            hidden = [_whole(width) for width in description["hidden"]]
+            return cls.dense(
+                _whole(description["features"]), hidden, _whole(description["classes"]), rule,
+                normalize_input=bool(description["normalize_input"]),
+            )  # fmt: skip
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(f"network description: expected the known fields, got {error!r}") from None
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{value!r} where a whole number belongs")
+    return value

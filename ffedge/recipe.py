@@ -1,0 +1,80 @@
+"""How a network is trained: everything that is not part of the network itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .errors import ConfigError
+from .optimizers import OPTIMIZERS, Adam, Optimizer
+from .scaling import check_kind
+
+#: "sweep": all layers learn from every batch. "layerwise": one layer to the end, then the next.
+SCHEDULES = ("sweep", "layerwise")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Optimiser, batches and passes over the data. Frozen; no arrays.
+
+    optimizer: of every layer. batch_size: samples per update, at least 1.
+    epochs: passes over the data (in "layerwise", per layer), at least 1.
+    schedule: "sweep" or "layerwise"; only the layer in hand needs optimiser state in the latter.
+    hold: share of the updates made at the full rate; from there it falls linearly to 0
+    (0..1; 1 keeps it constant; Hinton's own program holds it for 0.5).
+    scaling: see ``scaling``. stream: the scaler goes on learning while samples arrive one batch
+    at a time (``Trainer.learn``) and keeps its memory for that. seed: 0..2**32-1, of weights, shuffling and negative data.
+    """
+
+    optimizer: Optimizer = field(default_factory=Adam)
+    batch_size: int = 64
+    epochs: int = 10
+    schedule: str = "sweep"
+    hold: float = 0.5
+    scaling: str = "standard"
+    shuffle: bool = True
+    stream: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("batch_size", 1, 1 << 20), ("epochs", 1, 1 << 20),
+                                ("seed", 0, 2**32 - 1)):  # fmt: skip
+            value = getattr(self, name)
+            if not isinstance(value, int) or not low <= value <= high:
+                raise ConfigError(
+                    f"Recipe: expected {name} a whole number in {low:,}..{high:,}, got {value!r}"
+                )
+        if self.schedule not in SCHEDULES:
+            raise ConfigError(
+                f"Recipe: expected schedule one of {', '.join(SCHEDULES)}, got {self.schedule!r}"
+            )
+        if not (math.isfinite(self.hold) and 0.0 <= self.hold <= 1.0):
+            raise ConfigError(f"Recipe: expected hold in 0..1, got {self.hold!r}")
+        check_kind(self.scaling)
+
+    def rate_factor(self, done: int, total: int) -> float:
+        """Factor on the learning rate of update ``done`` (from 0) of ``total``."""
+        left = (total - done) / total
+        return min(1.0, left / (1.0 - self.hold)) if self.hold < 1.0 else 1.0
+
+    def stages(self, layers: int) -> int:
+        """How many passes of ``epochs`` there are: 1, or one per layer."""
+        return layers if self.schedule == "layerwise" else 1
+
+    def describe(self) -> dict[str, Any]:
+        """A description made of JSON types."""
+        options = asdict(self)
+        options["optimizer"] = {"name": self.optimizer.name, **asdict(self.optimizer)}
+        return options
+
+    @classmethod
+    def parse(cls, description: Any) -> Recipe:
+        """The recipe of a ``describe`` result; ConfigError for unknown or missing fields."""
+        try:
+            options = dict(description)
+            optimizer = dict(options.pop("optimizer"))
+            kind = OPTIMIZERS[optimizer.pop("name")]
+            return cls(optimizer=kind(**optimizer), **options)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(f"recipe: expected the known fields, got {error!r}") from None

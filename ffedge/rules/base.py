@@ -1,0 +1,135 @@
+"""What a learning rule is: its parameters, its memory, and what it does with one batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..errors import ConfigError
+from ..kernels import classes
+from ..tensor import PANEL, TensorSpec, panels
+
+if TYPE_CHECKING:
+    from ..network import Network
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Base of the learning rules: frozen descriptions that drive a ``Run``.
+
+    A rule decides what a layer's error is; forward product, update and normalisation are the
+    layer's own. ``run`` is duck-typed, see ``ffedge/run.py``.
+    """
+
+    name: ClassVar[str]
+    #: Activity rows held per sample: 2 where positive and negative data run side by side.
+    rows_per_sample: ClassVar[int] = 1
+
+    def label_inputs(self, classes: int) -> int:
+        """Inputs that the first layer has beyond the features."""
+        return 0
+
+    def check(self, network: Network) -> None:
+        """Raise ConfigError if the rule cannot train ``network``."""
+
+    def params(self, network: Network, index: int) -> dict[str, TensorSpec]:
+        """Parameters beyond the layer's own, kept in the model file."""
+        return {}
+
+    def initialize(self, layer: Any, seed: int) -> None:
+        """Give ``params`` their starting values; they come zeroed."""
+
+    def begin(self, run: Any, layer: Any) -> None:
+        """Give ``memory`` and lasting workspace their values at the start of a stage."""
+
+    def memory(self, network: Network, index: int) -> dict[str, TensorSpec]:
+        """Buffers that live as long as training, beside the optimiser's state."""
+        return {}
+
+    def workspace(self, network: Network, batch: int) -> dict[str, TensorSpec]:
+        """Buffers of one step."""
+        rows = batch * self.rows_per_sample
+        return {
+            "scores": TensorSpec((rows, network.classes), "float32"),
+            "errors": TensorSpec((panels(network.classes), rows, PANEL), "float32"),
+        }
+
+    def probability_factor(self, network: Network) -> float:
+        """Probabilities are ``softmax(factor * total)``; ``total`` is what ``score_batch`` writes.
+
+        One over the number of layers that vote: their geometric mean.
+        """
+        return 1.0 / len(network.layers)
+
+    def probabilities(self, network: Network, scores: np.ndarray[Any, Any]) -> Any:
+        """float64 (n, classes), rows sum to 1, of ``score_batch``'s scores (n, classes)."""
+        logits = scores.astype(np.float64) * self.probability_factor(network)
+        logits -= logits.max(axis=1, keepdims=True)
+        np.exp(logits, out=logits)
+        return logits / logits.sum(axis=1, keepdims=True)
+
+    def train_batch(self, run: Any, count: int) -> None:
+        """Train the run's active layers on ``count`` fetched samples."""
+        raise TypeError(f"{type(self).__name__} does not train")
+
+    def score_batch(self, run: Any, count: int) -> None:
+        """Write the ``count`` fetched samples' class scores to ``run.total``."""
+        raise TypeError(f"{type(self).__name__} does not score")
+
+
+@dataclass(frozen=True)
+class ClassRule(Rule):
+    """Rules where a layer itself scores the classes: one pass, no negative data.
+
+    smoothing: share of the target probability that is spread over all classes, 0 to 0.9.
+    """
+
+    smoothing: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.smoothing <= 0.9:
+            raise ConfigError(
+                f"{type(self).__name__}: expected smoothing in 0..0.9, got {self.smoothing!r}"
+            )
+
+    def scores(self, run: Any, layer: Any, rows: int) -> None:
+        """Write the layer's class scores to ``run.scores``."""
+        raise TypeError(f"{type(self).__name__} has no scores")
+
+    def delta(self, run: Any, layer: Any, rows: int) -> None:
+        """Turn ``run.errors`` into ``layer.delta``."""
+        raise TypeError(f"{type(self).__name__} has no delta")
+
+    def learn(self, run: Any, layer: Any, rows: int) -> None:
+        """Update the rule's own parameters from ``run.errors``; after ``delta``."""
+
+    def train_batch(self, run: Any, count: int) -> None:
+        """Forward, local error, update, normalise: layer by layer, nothing is looked back at."""
+        x = run.input
+        for layer in run.layers[: run.last_active + 1]:
+            layer.forward(x, count)
+            if layer.active:
+                self.scores(run, layer, count)
+                scale = np.float32(layer.delta_rate() / count)
+                loss, correct = classes.class_errors(
+                    run.scores, count, run.labels, scale, np.float32(self.smoothing), run.errors
+                )
+                layer.note(loss, correct, count)
+                self.delta(run, layer, count)
+                self.learn(run, layer, count)
+                layer.update(x, count)
+            layer.normalize(count)
+            x = layer.out
+
+    def score_batch(self, run: Any, count: int) -> None:
+        """Sum of the layers' log-probabilities."""
+        run.total[:count] = 0.0
+        x = run.input
+        for layer in run.layers[: run.last_active + 1]:
+            layer.forward(x, count)
+            self.scores(run, layer, count)
+            classes.add_log_probabilities(run.scores, count, np.float32(1.0), run.total)
+            layer.normalize(count)
+            x = layer.out

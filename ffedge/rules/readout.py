@@ -1,0 +1,91 @@
+"""Mono-Forward: each layer is trained by the cross-entropy of its own class readout."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..errors import ConfigError
+from ..kernels import random, readout
+from ..tensor import PANEL, TensorSpec, panels
+from .base import ClassRule
+
+if TYPE_CHECKING:
+    from ..network import Network
+
+
+@dataclass(frozen=True)
+class Readout(ClassRule):
+    """Local class scores ``h @ M.T``; Gong, Li and Abdulla 2025 (arXiv 2501.09238), Mono-Forward.
+
+    One pass, no negative data, every layer can predict. Extra memory: M, C x N float32 per
+    layer; with ``frozen`` M is a random sign matrix of magnitude ``3 / sqrt(N)``, made anew
+    from ``seed`` wherever it is needed: 0 bytes, and a layer's error is still local.
+
+    frozen: keep M random. seed: of the frozen M, 0..2**32-1.
+    """
+
+    frozen: bool = False
+    seed: int = 0
+    name: ClassVar[str] = "readout"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"Readout: expected seed in 0..2**32-1, got {self.seed!r}")
+
+    def params(self, network: Network, index: int) -> dict[str, TensorSpec]:
+        """readout (panels, C, 16) float32, unless frozen."""
+        if self.frozen:
+            return {}
+        width = network.layers[index].out_features
+        return {"readout": TensorSpec((panels(width), network.classes, PANEL), "float32")}
+
+    def workspace(self, network: Network, batch: int) -> dict[str, TensorSpec]:
+        """The base's buffers, and one panel of a frozen M."""
+        buffers = super().workspace(network, batch)
+        if self.frozen:
+            buffers["readout_panel"] = TensorSpec((1, network.classes, PANEL), "float32")
+        return buffers
+
+    def initialize(self, layer: Any, seed: int) -> None:
+        """M starts at N(0, 1 / N), like a weight of fan-in N."""
+        if not self.frozen:
+            width = layer.width
+            scale = np.float32(1.0 / math.sqrt(width))
+            random.fill_normal(seed, width, scale, layer.params["readout"])
+
+    def frozen_matrix(self, index: int, width: int) -> tuple[int, int, np.float32]:
+        """What makes layer ``index``'s frozen M: seed, width and magnitude (``kernels.readout``)."""
+        seed = (self.seed + 0x9E3779B9 * (index + 1)) % 2**32
+        return seed, width, np.float32(3.0 / math.sqrt(width))
+
+    def scores(self, run: Any, layer: Any, rows: int) -> None:
+        """``h @ M.T``; see ``kernels.readout``."""
+        if self.frozen:
+            matrix = self.frozen_matrix(layer.index, layer.width)
+            readout.frozen_scores(layer.out, rows, *matrix, run.readout_panel, run.scores)
+        else:
+            readout.readout_scores(layer.out, rows, layer.params["readout"], run.scores)
+
+    def delta(self, run: Any, layer: Any, rows: int) -> None:
+        """``(errors @ M) * (h > 0)``."""
+        if self.frozen:
+            matrix = self.frozen_matrix(layer.index, layer.width)
+            readout.frozen_delta(
+                layer.out, rows, run.errors, *matrix, run.readout_panel,
+                run.index, run.offset, layer.delta,
+            )  # fmt: skip
+        else:
+            readout.readout_delta(
+                layer.out, rows, run.errors, layer.params["readout"],
+                run.index, run.offset, layer.delta,
+            )  # fmt: skip
+
+    def learn(self, run: Any, layer: Any, rows: int) -> None:
+        """``M += errors.T @ h``, stepped by the optimiser."""
+        if not self.frozen:
+            layer.step("readout", run.errors, rows, layer.out)
