@@ -1,0 +1,119 @@
+"""The complete list of buffers of a run, from its descriptions: the input of the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from .kernels.simd import PANELS, ROWS
+from .layers import activity
+from .network import Network
+from .plan import END, Need, Plan, place
+from .recipe import Recipe
+from .scaling import Scaler
+from .tensor import PANEL, TensorSpec
+
+#: Stage in which the scaler is learned; the training stages follow.
+PREPARE = 0
+
+ADVICE = (
+    "Lower the batch size (--batch-size) or the layer widths (--hidden), take an optimiser with "
+    "less state (--optimizer sgd) or train layer by layer (--schedule layerwise); "
+    "`ffedge plan` lists every buffer."
+)
+
+
+def parameters(network: Network, index: int) -> dict[str, TensorSpec]:
+    """A layer's own parameters and the rule's, by their names within the layer."""
+    return network.layers[index].params() | network.rule.params(network, index)
+
+
+def model_needs(network: Network) -> Iterator[Need]:
+    """What is stored in the model file: the scaler, the layers' and the rule's parameters."""
+    for name in ("mean", "gain"):
+        yield Need(f"input.{name}", TensorSpec((network.features,), "float32"), "weights")
+    for i in range(len(network.layers)):
+        for name, spec in parameters(network, i).items():
+            yield Need(f"layer{i}.{name}", spec, "weights")
+
+
+def _step_needs(network: Network, batch: int, rows: int, stages: Sequence[int]) -> Iterator[Need]:
+    """What one step needs in training and in prediction alike.
+
+    rows: activities held for ``batch`` samples. stages: the first stage that runs each layer.
+    """
+    always = (min(stages), END)
+    depth = len(network.layers)
+    spec = activity(network.layers[0].input_shape, rows)
+    yield Need("input", spec, "activations", always, phases=(0, 1))
+    for i, layer in enumerate(network.layers):
+        # Read once more by the layer above, then dead.
+        phases = (i + 1, min(i + 2, depth))
+        spec = activity(layer.output_shape, rows)
+        yield Need(f"layer{i}.out", spec, "activations", (stages[i], END), phases)
+    widest = max(network.classes, *(layer.in_features for layer in network.layers))
+    workspace = {
+        "index": TensorSpec((widest,), "int32"),
+        "offset": TensorSpec((widest,), "int64"),
+        "length": TensorSpec((rows,), "float32"),
+        "total": TensorSpec((batch, network.classes), "float32"),
+    } | network.rule.workspace(network, batch)
+    for name, spec in workspace.items():
+        yield Need(name, spec, "workspace", always)
+    yield Need("chosen", TensorSpec((batch,), "int64"), "data", always)
+    yield Need("labels", TensorSpec((batch,), "int32"), "data", always)
+
+
+def training_needs(network: Network, recipe: Recipe) -> Iterator[Need]:
+    """Everything that is alive at some moment of a training run."""
+    batch = recipe.batch_size
+    rows = batch * network.rule.rows_per_sample
+    layerwise = recipe.schedule == "layerwise"
+    first = [i + 1 if layerwise else 1 for i in range(len(network.layers))]
+    always = (1, END)
+    yield from model_needs(network)
+    kept = (PREPARE, END if recipe.stream else PREPARE)
+    yield Need("moments", Scaler.workspace(network.features), "workspace", kept)
+    yield from _step_needs(network, batch, rows, first)
+    for i, layer in enumerate(network.layers):
+        own = (i + 1, i + 1) if layerwise else always
+        for name, spec in parameters(network, i).items():
+            for kind in recipe.optimizer.state:
+                yield Need(f"layer{i}.{name}.{kind}", spec, "optimizer state", own)
+        for name, spec in network.rule.memory(network, i).items():
+            yield Need(f"layer{i}.{name}", spec, "optimizer state", own)
+        spec = activity(layer.output_shape, rows)
+        yield Need(f"layer{i}.delta", spec, "workspace", own, phases=(i + 1, i + 1))
+    # A bias is the weight of an input that is always 1.
+    yield Need("ones", TensorSpec((1, rows, PANEL), "float32"), "workspace", always)
+    if recipe.optimizer.state:
+        yield Need("tile", TensorSpec((PANELS, ROWS, PANEL), "float32"), "workspace", always)
+
+
+def plan_training(network: Network, recipe: Recipe, budget: int | None = None) -> Plan:
+    """Every buffer of a training run with its place.
+
+    budget: bytes. Raises BudgetError with the missing bytes, the largest buffers, what to
+    change, and the smallest budget that would do.
+
+    >>> plan_training(Network.dense(64, (100, 100), 10), Recipe()).peak < 512 * 1024
+    True
+    """
+    plan = place(training_needs(network, recipe))
+    if budget is not None and plan.peak > budget:
+        single = replace(recipe, batch_size=1)
+        least = place(training_needs(network, single)).peak
+        plan.check(budget, f"{ADVICE} At batch size 1 this network needs {least:,} B.")
+    return plan
+
+
+def plan_prediction(network: Network, batch: int, budget: int | None = None) -> Plan:
+    """Every buffer that prediction in batches of ``batch`` samples needs.
+
+    Raises BudgetError as ``plan_training``.
+    """
+    stages = [0] * len(network.layers)
+    plan = place([*model_needs(network), *_step_needs(network, batch, batch, stages)])
+    if budget is not None:
+        plan.check(budget, "Lower the batch size (--batch-size).")
+    return plan

@@ -1,0 +1,58 @@
+"""Process memory, beside and apart from the plan's bytes: interpreter, numpy, Numba, ffedge."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def process_peak_bytes() -> int:
+    """Largest resident set of this process so far, in bytes (Linux: VmHWM)."""
+    status = Path("/proc/self/status")
+    try:
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def process_bytes() -> int:
+    """Resident set of this process now, in bytes; 0 where /proc is missing."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+    return pages * resource.getpagesize()
+
+
+class Watch:
+    """``peak``: most bytes alive at once that were allocated while watching, after the block."""
+
+    peak = 0
+
+
+@contextmanager
+def watch_allocations() -> Iterator[Watch]:
+    """Count what Python and NumPy (Numba's kernels included) allocate inside the block.
+
+    A step that allocates no array still makes some hundred bytes of Python numbers and tuples.
+    Counts nothing if tracemalloc already runs elsewhere.
+    """
+    watch = Watch()
+    if tracemalloc.is_tracing():
+        yield watch
+        return
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        yield watch
+        watch.peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()

@@ -1,0 +1,150 @@
+"""Every buffer of a run, its size and its place, before anything is allocated.
+
+A run is a sequence of stages (prepare the scaler; then one stage that trains all layers, or
+one stage per layer), a stage repeats a step, and a step passes through phases (phase 0 fetches
+the batch, phase l + 1 works on layer l). A buffer lives in an interval of stages and, within a
+step, in an interval of phases. Two buffers may share bytes if one of the two intervals of the
+one lies apart from the other's. ``peak`` is the size of the arena that holds them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .errors import BudgetError
+from .tensor import TensorSpec
+
+#: Every buffer starts at a multiple of this: a cache line, the widest vector register.
+ALIGNMENT = 64
+
+#: What a buffer is for, in the order of the tables.
+CATEGORIES = ("weights", "optimizer state", "activations", "workspace", "data")
+
+#: Later than any stage or phase.
+END = 1 << 30
+
+
+def aligned(nbytes: int) -> int:
+    """``nbytes`` rounded up to a multiple of the alignment."""
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A buffer somebody needs: name, spec, category and life, not yet a place.
+
+    stages, phases: first and last (inclusive) interval; by default always.
+    """
+
+    name: str
+    spec: TensorSpec
+    category: str
+    stages: tuple[int, int] = (0, END)
+    phases: tuple[int, int] = (0, END)
+
+    def meets(self, other: Need) -> bool:
+        """Whether both are alive at the same moment."""
+        return _overlap(self.stages, other.stages) and _overlap(self.phases, other.phases)
+
+    @property
+    def life(self) -> str:
+        """The lifetime in words: stages, then phases of a step.
+
+        >>> Need("x", TensorSpec((1,), "int8"), "data", (1, END), (1, 2)).life
+        'training, layers 0-1 of a step'
+        """
+        first, last = self.stages
+        if last == 0:
+            stages = "preparation"
+        elif last != END:
+            stages = f"layer {first - 1}'s stage" if first == last else f"stages {first}-{last}"
+        else:
+            stages = "always" if first == 0 else "training" if first == 1 else f"from stage {first}"
+        start, end = self.phases
+        if end == END:
+            return stages
+        begin = "fetch" if start == 0 else f"layer {start - 1}"
+        if start == end:
+            return f"{stages}, {begin} of a step"
+        between = f"fetch to layer {end - 1}" if start == 0 else f"layers {start - 1}-{end - 1}"
+        return f"{stages}, {between} of a step"
+
+
+def _overlap(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    return a[0] <= b[1] and b[0] <= a[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A need with its place: ``offset`` in bytes from the arena's start."""
+
+    need: Need
+    offset: int
+
+    @property
+    def name(self) -> str:
+        return self.need.name
+
+    @property
+    def spec(self) -> TensorSpec:
+        return self.need.spec
+
+    @property
+    def category(self) -> str:
+        return self.need.category
+
+    @property
+    def end(self) -> int:
+        """First byte behind the buffer, rounded up to the alignment."""
+        return self.offset + aligned(self.spec.nbytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All buffers with their places. ``peak``: bytes of the arena that holds them."""
+
+    buffers: tuple[Buffer, ...]
+
+    @property
+    def peak(self) -> int:
+        return max((buffer.end for buffer in self.buffers), default=0)
+
+    def by_category(self) -> dict[str, int]:
+        """Bytes of each category, aligned; shared bytes are counted once for each user."""
+        sizes = dict.fromkeys(CATEGORIES, 0)
+        for buffer in self.buffers:
+            sizes[buffer.category] += aligned(buffer.spec.nbytes)
+        return sizes
+
+    def check(self, budget: int, advice: str) -> None:
+        """Raise BudgetError if the peak exceeds ``budget`` bytes."""
+        if self.peak <= budget:
+            return
+        largest = sorted(self.buffers, key=lambda b: -b.spec.nbytes)[:3]
+        listed = ", ".join(f"{b.name} ({b.spec.nbytes:,} B)" for b in largest)
+        raise BudgetError(
+            f"plan needs {self.peak:,} B, budget is {budget:,} B: "
+            f"{self.peak - budget:,} B missing. Largest buffers: {listed}. {advice}",
+            required=self.peak,
+            budget=budget,
+        )
+
+
+def place(needs: Iterable[Need]) -> Plan:
+    """Give every need an offset: largest first, each at the lowest place that is free.
+
+    Greedy by size, as TFLM's memory planner; optimal wherever lifetimes nest.
+    """
+    placed: list[Buffer] = []
+    for need in sorted(needs, key=lambda n: (-n.spec.nbytes, n.name)):
+        size = aligned(need.spec.nbytes)
+        offset = 0
+        for other in sorted(placed, key=lambda b: b.offset):
+            if need.meets(other.need):
+                if offset + size <= other.offset:
+                    break
+                offset = max(offset, other.end)
+        placed.append(Buffer(need, offset))
+    order = {category: i for i, category in enumerate(CATEGORIES)}
+    return Plan(tuple(sorted(placed, key=lambda b: (order[b.category], b.offset))))

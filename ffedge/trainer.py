@@ -1,0 +1,229 @@
+"""Training inside the plan: one arena, one layer at a time, nothing allocated by a step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .arena import Arena
+from .buffers import model_needs, plan_training
+from .kernels.random import mix
+from .memory import watch_allocations
+from .network import Network
+from .plan import Plan
+from .recipe import Recipe
+from .run import Run
+from .scaling import Scaler
+from .sources import Dataset
+
+Array = np.ndarray[Any, Any]
+
+_NO_ROWS = np.empty(0, np.int32)
+
+#: Rows between two looks at the clock while the scaler is learned.
+_CHUNK = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a training run stands.
+
+    epoch: passes completed, of ``epochs`` in all stages together. layer: in training
+    (layerwise), else None. done: share of the whole run, 0..1. loss (nats) and accuracy of the
+    last trained layer's own decisions since the epoch began; goodness: mean square activity of
+    each trained layer in the last batch; validation: accuracy, at an epoch's end, else None.
+    """
+
+    epoch: int
+    epochs: int
+    layer: int | None
+    done: float
+    loss: float
+    accuracy: float
+    goodness: tuple[float, ...]
+    validation: float | None
+    epoch_ended: bool
+    seconds: float
+
+    @property
+    def seconds_left(self) -> float:
+        """Estimated from the share done."""
+        return self.seconds * (1.0 - self.done) / max(self.done, 1e-9)
+
+
+class Trainer:
+    """Trains ``network`` by ``recipe`` inside ``budget`` bytes.
+
+    Construction plans (BudgetError if it does not fit) and allocates once; from then on the
+    arena is all the memory that training uses. The weights live in the arena too: ``params``
+    are views of it.
+    """
+
+    def __init__(self, network: Network, recipe: Recipe, *, budget: int | None = None) -> None:
+        self.network, self.recipe = network, recipe
+        self.plan: Plan = plan_training(network, recipe, budget)
+        self.arena = Arena(self.plan)
+        self.run = Run(network, self.arena, recipe)
+        self.run.initialize()
+        self.scaler = self._bind_scaler()
+        self.epochs_done = 0
+        #: Bytes that the last step of a stage allocated beside the arena: Python's numbers.
+        self.step_bytes = 0
+        self._stopping = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        run = self.run
+        return {
+            "network": self.network, "recipe": self.recipe, "arena": self.arena,
+            "epochs_done": self.epochs_done, "samples_seen": run.samples_seen,
+            "scaled": self.scaler.count, "last_active": run.last_active,
+            "layers": [(layer.active, layer.updates) for layer in run.layers],
+        }  # fmt: skip
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.network, self.recipe, self.arena = state["network"], state["recipe"], state["arena"]
+        self.plan = self.arena.plan
+        self.run = Run(self.network, self.arena, self.recipe)
+        self.run.samples_seen, self.run.last_active = state["samples_seen"], state["last_active"]
+        for layer, (active, updates) in zip(self.run.layers, state["layers"], strict=True):
+            layer.active, layer.updates = active, updates
+        self.scaler = self._bind_scaler()
+        self.scaler.count = state["scaled"]
+        self.epochs_done, self.step_bytes, self._stopping = state["epochs_done"], 0, False
+
+    def _bind_scaler(self) -> Scaler:
+        run = self.run
+        return Scaler(self.recipe.scaling, run.mean, run.gain, self.arena["moments"])
+
+    @property
+    def params(self) -> dict[str, Array]:
+        """The model's parameters, as views of the arena."""
+        return {need.name: self.arena[need.name] for need in model_needs(self.network)}
+
+    @property
+    def measured_bytes(self) -> int:
+        """Bytes of the arena really in use; equals ``plan.peak``."""
+        self.arena.check()
+        return self.arena.measured_bytes
+
+    def stop(self) -> None:
+        """Ask a running ``train`` to end after the batch in hand; the weights stay valid."""
+        self._stopping = True
+
+    def learn_scaling(self, data: Dataset) -> None:
+        """Learn the scaler from ``data``; before the first training stage."""
+        self.arena["moments"][:] = 0.0
+        self.scaler = self._bind_scaler()
+        rows = _NO_ROWS if data.rows is None else data.rows
+        for first in range(0, data.n_samples, _CHUNK):
+            last = min(first + _CHUNK, data.n_samples)
+            self.scaler.add(data.features, rows, first, last)
+        self.scaler.finish()
+
+    def adapt_scaling(self, data: Dataset, first: int, count: int) -> None:
+        """Let the scaler of a stream take in samples first..first+count-1 as well."""
+        rows = _NO_ROWS if data.rows is None else data.rows
+        self.scaler.add(data.features, rows, first, first + count)
+        self.scaler.finish()
+
+    def train(
+        self, data: Dataset, validation: Dataset | None = None, *, tick: float = 0.2
+    ) -> Iterator[Progress]:
+        """Run the whole recipe; yields at every epoch's end and about every ``tick`` seconds.
+
+        data, validation: samples with labels 0..classes-1; the scaler must have been learned.
+        After ``stop`` it yields once more and ends.
+        """
+        self._stopping = False
+        started = time.perf_counter()
+        layerwise = self.recipe.schedule == "layerwise"
+        stages = [*range(len(self.network.layers))] if layerwise else [None]
+        epochs = self.recipe.epochs
+        samples = data.n_samples
+        steps = -(-samples // self.recipe.batch_size) * epochs
+        for turn, stage in enumerate(stages):
+            self.run.begin_stage(stage)
+            step = 0
+            for epoch in range(epochs):
+                order = self._order(turn * epochs + epoch)
+                for layer in self.run.layers:
+                    layer.loss, layer.right, layer.seen = 0.0, 0.0, 0
+                shown = time.perf_counter()
+                for first in range(0, samples, self.recipe.batch_size):
+                    count = min(self.recipe.batch_size, samples - first)
+                    self.run.factor = self.recipe.rate_factor(step, steps)
+                    if step == steps - 1:
+                        with watch_allocations() as watch:
+                            self._step(data, first, count, order)
+                        self.step_bytes = watch.peak
+                    else:
+                        self._step(data, first, count, order)
+                    step += 1
+                    last = first + count == samples
+                    now = time.perf_counter()
+                    if not (last or self._stopping or now - shown > tick):
+                        continue
+                    shown = now
+                    self.epochs_done += last
+                    accuracy = None
+                    if last and validation is not None:
+                        accuracy = self.evaluate(validation)
+                    done = (turn + step / steps) / len(stages)
+                    yield self._progress(
+                        turn * epochs + epoch + last, stage, done, count, accuracy, last,
+                        time.perf_counter() - started,
+                    )  # fmt: skip
+                    if self._stopping:
+                        return
+
+    def _step(self, data: Dataset, first: int, count: int, order: int | None) -> None:
+        self.run.fetch(data, first, count, shuffle=order)
+        self.network.rule.train_batch(self.run, count)
+        self.run.samples_seen += count
+
+    def _order(self, epoch: int) -> int | None:
+        """The permutation of one epoch: a seed, not a list."""
+        if not self.recipe.shuffle:
+            return None
+        return int(mix(self.recipe.seed ^ mix(epoch + 1)))
+
+    def _progress(
+        self, epoch: int, stage: int | None, done: float, count: int, validation: float | None,
+        ended: bool, seconds: float,
+    ) -> Progress:  # fmt: skip
+        layer = self.run.layers[self.run.last_active]
+        epochs = self.recipe.epochs * self.recipe.stages(len(self.network.layers))
+        goodness = tuple(run.goodness for run in self.run.layers if run.active)
+        return Progress(
+            epoch, epochs, stage, done, layer.loss / max(layer.seen, 1),
+            layer.right / max(layer.seen, 1), goodness, validation, ended, seconds,
+        )  # fmt: skip
+
+    def learn(self, data: Dataset, first: int, count: int) -> None:
+        """One update from samples first..first+count-1, at the recipe's full rate.
+
+        count: 1 to the recipe's batch size. For streams; ``run.begin_stage`` comes first.
+        """
+        self.run.factor = 1.0
+        self._step(data, first, count, None)
+
+    def evaluate(self, data: Dataset) -> float:
+        """Accuracy on ``data``, 0..1, in batches of the recipe's size."""
+        right = 0
+        for first in range(0, data.n_samples, self.recipe.batch_size):
+            count = min(self.recipe.batch_size, data.n_samples - first)
+            self.run.fetch(data, first, count)
+            self.network.rule.score_batch(self.run, count)
+            right += count_right(self.run, count)
+        return right / data.n_samples
+
+
+def count_right(run: Run, count: int) -> int:
+    """How many of the scored samples have their label's score largest (ties: lowest class)."""
+    return sum(
+        int(run.total[n].argmax() == run.labels[n]) for n in range(count)
+    )
