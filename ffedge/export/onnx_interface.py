@@ -1,0 +1,69 @@
+"""What every exported classifier takes and gives, whatever happens between.
+
+X              float32 (N, features)  raw units: scaling is part of the graph
+label          int64 or string (N,)   the class of the largest goodness, ties to the first
+probabilities  float32 (N, C)         rows sum to 1
+goodness       float32 (N, C)         ``Predictor.scores``: for thresholds of one's own
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from .. import __version__
+from ..model import Array, Model
+from ..scaling import LIMIT
+from .onnx_writer import Graph
+
+#: Version of the metadata and of the names above.
+FORMAT = "1"
+
+
+def add_input(graph: Graph, model: Model) -> str:
+    """``clip((X - mean) * gain)``, as in ``scaling``; moves that change nothing are left out."""
+    features = model.network.features
+    x = graph.add_input("X", "float32", ("N", features))
+    mean, gain = model.params["input.mean"], model.params["input.gain"]
+    if (mean != 0.0).any():
+        x = graph.add_node("Sub", [x, graph.add_constant("input.mean", _shorten(mean))])
+    if (gain != 1.0).any():
+        x = graph.add_node("Mul", [x, graph.add_constant("input.gain", _shorten(gain))])
+    low = graph.add_constant("input.low", np.float32(-LIMIT))
+    high = graph.add_constant("input.high", np.float32(LIMIT))
+    return graph.add_node("Clip", [x, low, high])
+
+
+def _shorten(values: Array) -> Array:
+    """One number if all are alike."""
+    return values[0] if (values == values[0]).all() else values
+
+
+def add_outputs(graph: Graph, model: Model, goodness: str) -> None:
+    """Declare ``goodness``, and add ``label`` and ``probabilities``."""
+    count = model.network.classes
+    factor = np.float32(model.network.rule.probability_factor(model.network))
+    logits = goodness
+    if factor != 1.0:
+        logits = graph.add_node("Mul", [goodness, graph.add_constant("factor", factor)])
+    graph.add_node("Softmax", [logits], "probabilities", axis=1)
+    code = graph.add_node("ArgMax", [goodness], axis=1, keepdims=0)
+    names = np.asarray(model.classes)
+    graph.add_node("Gather", [graph.add_constant("classes", names), code], "label", axis=0)
+    graph.add_output("label", "string" if names.dtype.kind == "U" else "int64", ("N",))
+    graph.add_output("probabilities", "float32", ("N", count))
+    graph.add_output(goodness, "float32", ("N", count))
+
+
+def metadata(model: Model) -> dict[str, str]:
+    """The file's ``metadata_props``: what a program needs to know about the model it loads."""
+    return {
+        "ffedge.format": FORMAT,
+        "ffedge.version": __version__,
+        "ffedge.network": json.dumps(model.network.describe()),
+        "ffedge.rule": model.network.rule.name,
+        "ffedge.precision": model.precision,
+        "ffedge.classes": json.dumps(list(model.classes)),
+        "ffedge.feature_shape": json.dumps(list(model.feature_shape)),
+    }

@@ -1,0 +1,207 @@
+"""The model file: safetensors layout with a JSON header, written whole or not at all.
+
+    8 bytes   length N of the header, little-endian
+    N bytes   JSON: {"__metadata__": {"ffedge": <JSON text>}, name: {"dtype": "F32",
+              "shape": [...], "data_offsets": [first, last]}, ...}, padded with spaces
+    rest      the arrays, C order, little-endian, 64-byte aligned in the file
+
+The metadata's own ``format`` number is 1; other numbers are refused by name. Any safetensors
+reader can open the file; arrays keep their kernels' panel layout (``kernels/dense.py``), so
+that they can be mapped and used without a copy. Every length is checked against the file's
+real size and the network's own plan before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from .atomic import atomic_write
+from .buffers import model_needs
+from .errors import CheckpointError, ConfigError
+from .model import Classes, Model
+from .network import Network
+from .plan import Need
+
+FORMAT = 1
+
+#: A longer header is not ours.
+MAX_HEADER = 16 << 20
+
+_ALIGN = 64
+_DTYPES = {"float32": "F32", "int8": "I8", "int32": "I32", "uint8": "U8"}
+
+
+def save_model(model: Model, path: str | os.PathLike[str]) -> int:
+    """Write ``model`` to ``path`` and return the bytes written.
+
+    Atomic: a temporary file in the same folder, fsync, rename, fsync of the folder. A reader
+    or a power cut sees the old file or the new one. Raises OSError as the system does.
+    """
+    with atomic_write(path) as file:
+        return _write(model, file)
+
+
+def _write(model: Model, file: BinaryIO) -> int:
+    needs = list(model_needs(model.network))
+    entries: dict[str, Any] = {"__metadata__": {"ffedge": json.dumps(_metadata(model))}}
+    offset = 0
+    for need in needs:
+        end = offset + need.spec.nbytes
+        entries[need.name] = {
+            "dtype": _DTYPES[need.spec.dtype],
+            "shape": list(need.spec.shape),
+            "data_offsets": [offset, end],
+        }
+        offset = end
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-(8 + len(text)) % _ALIGN)
+    file.write(len(text).to_bytes(8, "little"))
+    file.write(text)
+    for need in needs:
+        array = np.ascontiguousarray(model.params[need.name], dtype=need.spec.dtype)
+        file.write(memoryview(array).cast("B"))
+    return 8 + len(text) + offset
+
+
+def _metadata(model: Model) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "network": model.network.describe(),
+        "precision": model.precision,
+        "classes": list(model.classes),
+        "feature_shape": list(model.feature_shape),
+        "feature_names": None if model.feature_names is None else list(model.feature_names),
+        "training": model.training,
+    }
+
+
+def load_model(path: str | os.PathLike[str]) -> Model:
+    """Read a model file; the arrays are private copies.
+
+    Raises CheckpointError, naming the file, if it is not a model file, is damaged, was cut
+    short or has another format number.
+    """
+    name = os.fspath(path)
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            return _read(file, size, name)
+    except FileNotFoundError:
+        raise CheckpointError(f"{name}: expected a model file, got no such file") from None
+    except IsADirectoryError:
+        raise CheckpointError(f"{name}: expected a model file, got a folder") from None
+    except (RecursionError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{name}: expected a model file, got {error}") from None
+
+
+def _read(file: BinaryIO, size: int, name: str) -> Model:
+    header, start = _read_header(file, size, name)
+    metadata = _parse_metadata(header.pop("__metadata__", None), name)
+    try:
+        network = Network.parse(metadata["network"])
+        classes = _parse_classes(metadata["classes"], network.classes)
+        shape = tuple(_positive(length) for length in metadata["feature_shape"])
+        names = metadata["feature_names"]
+        if names is not None:
+            names = tuple(str(column) for column in names)
+        precision, training = metadata["precision"], dict(metadata["training"])
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
+        raise CheckpointError(
+            f"{name}: expected a complete model description, got {error}; "
+            "the file is damaged or was written by another program"
+        ) from None
+    if precision != "float32":
+        raise CheckpointError(f"{name}: expected precision float32, got {precision!r}")
+    if math.prod(shape) != network.features:
+        raise CheckpointError(
+            f"{name}: expected a feature shape of {network.features} values, got {shape}"
+        )
+    needs = {need.name: need for need in model_needs(network)}
+    if header.keys() != needs.keys():
+        odd = sorted(header.keys() ^ needs.keys())[:3]
+        raise CheckpointError(
+            f"{name}: expected the {len(needs)} arrays of network {network.text}, got a "
+            f"different set (first differences: {', '.join(odd)})"
+        )
+    spans = {key: _span(header[key], need, size - start, name) for key, need in needs.items()}
+    params = {}
+    for key, need in needs.items():
+        file.seek(start + spans[key])
+        array = np.empty(need.spec.shape, need.spec.dtype)
+        if file.readinto(memoryview(array).cast("B")) != array.nbytes:  # type: ignore[attr-defined]
+            raise CheckpointError(f"{name}: expected {array.nbytes:,} B of {key}, got fewer")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise CheckpointError(f"{name}: expected finite numbers in {key}, got NaN or infinity")
+        params[key] = array
+    return Model(network, params, classes, shape, names, training)
+
+
+def _read_header(file: BinaryIO, size: int, name: str) -> tuple[dict[str, Any], int]:
+    """The JSON header and the offset of the data behind it."""
+    length = int.from_bytes(file.read(8), "little")
+    if size < 8 or not 2 <= length <= min(MAX_HEADER, size - 8):
+        raise CheckpointError(
+            f"{name}: expected a model file, got {size:,} B that do not start with a header "
+            "length; was it saved by ffedge, and copied whole?"
+        )
+    try:
+        header = json.loads(file.read(length))
+    except ValueError as error:
+        raise CheckpointError(f"{name}: expected a JSON header, got {error}") from None
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{name}: expected a JSON object as header, got another value")
+    return header, 8 + length
+
+
+def _parse_metadata(metadata: Any, name: str) -> dict[str, Any]:
+    try:
+        parsed = json.loads(metadata["ffedge"])
+        version = parsed["format"]
+    except (KeyError, TypeError, ValueError):
+        raise CheckpointError(
+            f"{name}: expected an ffedge model, got a safetensors file of another program"
+        ) from None
+    if version != FORMAT:
+        raise CheckpointError(
+            f"{name}: expected format {FORMAT}, got format {version!r}; "
+            "a newer ffedge wrote it: update ffedge"
+        )
+    return parsed  # type: ignore[no-any-return]
+
+
+def _parse_classes(names: Any, count: int) -> Classes:
+    if len(names) != count:
+        raise ValueError(f"{len(names)} class names for {count} classes")
+    if all(isinstance(name, int) and not isinstance(name, bool) for name in names):
+        return tuple(names)
+    if all(isinstance(name, str) for name in names):
+        return tuple(names)
+    raise ValueError("class names that are neither all text nor all whole numbers")
+
+
+def _positive(value: Any) -> int:
+    if not isinstance(value, int) or not 1 <= value < 1 << 40:
+        raise ValueError(f"a length of {value!r}")
+    return value
+
+
+def _span(entry: Any, need: Need, available: int, name: str) -> int:
+    """The first byte of one array, after checking its entry against the network and the file."""
+    try:
+        first, last = (int(value) for value in entry["data_offsets"])
+        fits = 0 <= first <= last <= available and last - first == need.spec.nbytes
+        same = entry["dtype"] == _DTYPES[need.spec.dtype] and entry["shape"] == list(need.spec.shape)
+    except (KeyError, TypeError, ValueError):
+        fits = same = False
+        first = 0
+    if not (fits and same):
+        raise CheckpointError(
+            f"{name}: expected {need.name} as {need.spec.dtype} {need.spec.shape} inside the "
+            f"file, got {str(entry)[:120]}; the file was cut short or changed"
+        )
+    return first
