@@ -1,0 +1,82 @@
+"""The command line: ``ffedge COMMAND``. One file per command, each thin."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+from .. import __version__
+from ..errors import FFEdgeError
+from . import evaluate, export, inspect, plan, predict, train
+
+COMMANDS = (train, evaluate, predict, plan, export, inspect)
+
+_EPILOG = """\
+exit codes: 0 done, 2 impossible request or missing package, 3 over budget, 4 unusable data,
+5 unusable model file, 6 export refused, 7 device refused, 130 interrupted
+example: ffedge train digits --budget 512KiB --export digits.onnx
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="ffedge",
+        description="Train neural networks on this machine by Forward-Forward, inside a byte budget.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"ffedge {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        sub = commands.add_parser(
+            command.NAME, help=command.HELP, description=command.HELP, epilog=command.EXAMPLE,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        command.add_arguments(sub)
+        sub.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+        sub.set_defaults(action=command.run)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code.
+
+    With ``--json`` stdout holds exactly one JSON object, also for an error:
+    ``{"error": {"kind": ..., "message": ..., "exit_code": ...}}``.
+    """
+    options = parser().parse_args(arguments)
+    try:
+        code: int = options.action(options)
+    except FFEdgeError as error:
+        return _fail(options.json, type(error).__name__, str(error), error.exit_code)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(options.json, type(error).__name__, f"{where}{error.strerror or error}", 1)
+    except KeyboardInterrupt:
+        return _fail(options.json, "KeyboardInterrupt", "interrupted; nothing was written", 130)
+    return code
+
+
+def _fail(as_json: bool, kind: str, message: str, code: int) -> int:
+    if as_json:
+        print(json.dumps({"error": {"kind": kind, "message": message, "exit_code": code}}))
+    print(f"ffedge: {message}", file=sys.stderr)
+    return code
+
+
+def run() -> None:
+    """Entry point of the ``ffedge`` script."""
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader went away (`ffedge ... | head`): not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)

@@ -1,0 +1,113 @@
+"""``ffedge eval``: how good a model is, class by class."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+from ..memory import process_peak_bytes
+from ..model import Model
+from ..model_file import load_model
+from ..predict import Predictor
+from ..sources import Dataset, load
+from ..units import show_bytes
+from .options import add_data, bytes_argument
+
+NAME = "eval"
+HELP = "Measure a model's accuracy on a data set, class by class."
+EXAMPLE = "example: ffedge eval digits.ffedge digits"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Model and data."""
+    parser.add_argument("model", metavar="MODEL", help="model file of `ffedge train`")
+    add_data(parser)
+    parser.add_argument("--part", choices=("test", "train", "all"), default="test",
+                        help="which samples; a data set without a test part is used whole "
+                             "(default: test)")  # fmt: skip
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="default: 64")
+    parser.add_argument("--budget", metavar="BYTES", type=bytes_argument,
+                        help="refuse a prediction plan above this size")  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> int:
+    """Evaluate and print; DataError (exit code 4) if the data do not suit the model."""
+    model = load_model(options.model)
+    train, test = load(
+        options.data, label=options.label, data_dir=options.data_dir, cache_dir=options.cache_dir
+    )
+    parts = {"train": [train], "test": [test or train], "all": [train, *([test] if test else [])]}
+    predictor = Predictor(model, batch=options.batch_size, budget=options.budget)
+    codes = _codes(model, train)
+    confusion = np.zeros((len(model.classes),) * 2, np.int64)
+    started = time.perf_counter()
+    for data in parts[options.part]:
+        for scores, labels in predictor.batches(data):
+            np.add.at(confusion, (codes[labels], scores.argmax(axis=1)), 1)
+    seconds = time.perf_counter() - started
+    report = _report(model, predictor, confusion, seconds)
+    print(json.dumps(report) if options.json else _table(report, confusion))
+    return 0
+
+
+def _codes(model: Model, data: Dataset) -> np.ndarray[Any, Any]:
+    """The model's code of each of the data set's classes."""
+    places = {name: i for i, name in enumerate(model.classes)}
+    unknown = [name for name in data.classes if name not in places]
+    if unknown:
+        raise DataError(
+            f"eval: expected classes among {list(model.classes)[:10]}, got {unknown[:5]} as well; "
+            "use data with the classes that the model was trained on"
+        )
+    return np.array([places[name] for name in data.classes])
+
+
+def _report(
+    model: Model, predictor: Predictor, confusion: np.ndarray[Any, Any], seconds: float
+) -> dict[str, Any]:
+    right, per_class = np.diag(confusion), []
+    for i, name in enumerate(model.classes):
+        found, actual = int(confusion[:, i].sum()), int(confusion[i].sum())
+        precision = float(right[i] / found) if found else None
+        recall = float(right[i] / actual) if actual else None
+        both = found + actual
+        per_class.append({
+            "class": name, "samples": actual, "precision": precision, "recall": recall,
+            "f1": float(2 * right[i] / both) if both else None,
+        })  # fmt: skip
+    scores = [row["f1"] for row in per_class if row["f1"] is not None]
+    total = int(confusion.sum())
+    return {
+        "accuracy": float(right.sum() / total),
+        "macro_f1": float(np.mean(scores)),
+        "samples": total,
+        "samples_per_second": total / max(seconds, 1e-9),
+        "planned_bytes": predictor.plan.peak,
+        "process_peak_bytes": process_peak_bytes(),
+        "network": model.network.text,
+        "rule": model.network.rule.name,
+        "precision": model.precision,
+        "classes": per_class,
+        "confusion": confusion.tolist(),
+    }
+
+
+def _table(report: dict[str, Any], confusion: np.ndarray[Any, Any]) -> str:
+    lines = [f"{'class':<16}{'samples':>9}{'precision':>11}{'recall':>9}  most often taken for"]
+    for i, row in enumerate(report["classes"]):
+        wrong = confusion[i].copy()
+        wrong[i] = 0
+        other = report["classes"][int(wrong.argmax())]["class"] if wrong.any() else "-"
+        cells = ["-" if row[key] is None else f"{100 * row[key]:.1f} %" for key in ("precision", "recall")]
+        lines.append(f"{row['class']!s:<16.16}{row['samples']:>9,}{cells[0]:>11}{cells[1]:>9}  {other}")
+    lines.append(
+        f"accuracy {100 * report['accuracy']:.2f} %, macro F1 {100 * report['macro_f1']:.2f} % on "
+        f"{report['samples']:,} samples, {report['samples_per_second']:,.0f} a second, "
+        f"{show_bytes(report['planned_bytes'])} of buffers"
+    )
+    return "\n".join(lines)

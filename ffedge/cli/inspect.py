@@ -1,0 +1,101 @@
+"""``ffedge inspect``: what is in a model file or a data set."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..buffers import model_needs
+from ..model import Model
+from ..model_file import FORMAT, load_model
+from ..sources import Dataset, load
+from ..units import show_bytes
+
+NAME = "inspect"
+HELP = "Show what is in a model file or a data set."
+EXAMPLE = "example: ffedge inspect digits.ffedge"
+
+_MODEL_SUFFIXES = (".ffedge", ".safetensors")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """One file or name."""
+    parser.add_argument("path", metavar="FILE", help="a model file, a data file, or digits")
+    parser.add_argument("--label", metavar="COLUMN", help="label column of a csv file")
+    parser.add_argument("--data-dir", metavar="FOLDER", help="where to look for mnist and the like")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print a description; CheckpointError or DataError (exit codes 5, 4) for a broken file."""
+    if Path(options.path).suffix in _MODEL_SUFFIXES:
+        report = describe_model(load_model(options.path))
+        text = _model_text(report)
+    else:
+        train, test = load(options.path, label=options.label, data_dir=options.data_dir)
+        report = describe_data(train, test)
+        text = "\n".join(f"{key:<14} {value}" for key, value in report.items())
+    print(json.dumps(report) if options.json else text)
+    return 0
+
+
+def describe_model(model: Model) -> dict[str, Any]:
+    """Network, parameters with their ranges, classes and training figures; JSON types."""
+    params = []
+    for need in model_needs(model.network):
+        array = model.params[need.name]
+        params.append({
+            "name": need.name, "shape": list(array.shape), "dtype": str(array.dtype),
+            "bytes": array.nbytes, "min": float(array.min()), "max": float(array.max()),
+        })  # fmt: skip
+    return {
+        "format": FORMAT,
+        "network": model.network.text,
+        "rule": model.network.describe()["rule"],
+        "precision": model.precision,
+        "classes": list(model.classes),
+        "feature_shape": list(model.feature_shape),
+        "feature_names": model.feature_names and list(model.feature_names),
+        "bytes": model.nbytes,
+        "params": params,
+        "training": model.training,
+    }
+
+
+def describe_data(train: Dataset, test: Dataset | None) -> dict[str, Any]:
+    """Sizes, classes and types of a data set; JSON types."""
+    counts = np.bincount(train.labels, minlength=len(train.classes))
+    return {
+        "name": train.name,
+        "train_samples": train.n_samples,
+        "test_samples": test.n_samples if test else 0,
+        "feature_shape": list(train.feature_shape),
+        "feature_names": train.feature_names and list(train.feature_names),
+        "dtype": str(train.features.dtype),
+        "storage": train.storage,
+        "bytes": train.nbytes,
+        "classes": {str(name): int(n) for name, n in zip(train.classes, counts, strict=True)},
+    }
+
+
+def _model_text(report: dict[str, Any]) -> str:
+    rule = ", ".join(f"{key} {value}" for key, value in report["rule"].items() if key != "name")
+    names = ", ".join(map(str, report["classes"][:12])) + (" …" if len(report["classes"]) > 12 else "")
+    lines = [
+        f"network    {report['network']}, {report['precision']}, {show_bytes(report['bytes'])}",
+        f"rule       {report['rule']['name']} ({rule})",
+        f"features   {'x'.join(map(str, report['feature_shape']))}",
+        f"classes    {names}",
+    ]
+    for key, value in report["training"].items():
+        if key.endswith("_accuracy"):
+            lines.append(f"{key.removesuffix('_accuracy'):<10} {100 * value:.2f} % right")
+    lines += [
+        f"  {p['name']:<18} {'x'.join(map(str, p['shape'])):<16} {p['bytes']:>12,} B"
+        f"   {p['min']:+.4f} … {p['max']:+.4f}"
+        for p in report["params"]
+    ]
+    return "\n".join(lines)

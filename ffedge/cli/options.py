@@ -1,0 +1,84 @@
+"""Arguments and their readers that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TypeVar
+
+from ..errors import ConfigError
+from ..optimizers import OPTIMIZERS, named_optimizer
+from ..recipe import SCHEDULES, Recipe
+from ..rules import NAMED_RULES
+from ..scaling import KINDS
+from ..units import parse_bytes
+
+T = TypeVar("T")
+
+
+def argument(read: Callable[[str], T]) -> Callable[[str], T]:
+    """``read`` as an argparse type: a ConfigError becomes argparse's own message."""
+
+    def convert(text: str) -> T:
+        try:
+            return read(text)
+        except ConfigError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
+def widths(text: str) -> tuple[int, ...]:
+    """``"128,64"`` or ``"128-64"`` as a tuple of whole numbers."""
+    try:
+        return tuple(int(part) for part in text.replace("-", ",").split(","))
+    except ValueError:
+        raise ConfigError(f"expected widths such as 128,64, got {text!r}") from None
+
+
+bytes_argument = argument(parse_bytes)
+widths_argument = argument(widths)
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """The data set and how to read it."""
+    parser.add_argument(
+        "data", metavar="DATA",
+        help="digits, mnist, fashion-mnist, or the path of an .npz, .npy, .csv or IDX file",
+    )  # fmt: skip
+    parser.add_argument("--label", metavar="COLUMN",
+                        help="label column of a csv file, or the labels file of an .npy file")  # fmt: skip
+    parser.add_argument("--data-dir", metavar="FOLDER", help="where to look for mnist and the like")
+    parser.add_argument("--cache-dir", metavar="FOLDER",
+                        help="folder for the temporary file of compressed data")  # fmt: skip
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """How to train; defaults are the evidence-based ones of ``ffedge.defaults``."""
+    parser.add_argument("--rule", choices=tuple(NAMED_RULES), default="readout",
+                        help="learning rule (default: readout)")  # fmt: skip
+    parser.add_argument("--optimizer", choices=tuple(OPTIMIZERS), default="adam",
+                        help="default: adam; sgd needs no state")  # fmt: skip
+    parser.add_argument("--rate", type=float, metavar="R",
+                        help="learning rate (default: the optimiser's own)")  # fmt: skip
+    parser.add_argument("--batch-size", type=int, metavar="N", help="samples per update")
+    parser.add_argument("--epochs", type=int, metavar="N", help="passes over the data")
+    parser.add_argument("--schedule", choices=SCHEDULES, default="sweep",
+                        help="all layers from every batch, or one after the other (default: sweep)")  # fmt: skip
+    parser.add_argument("--scaling", choices=("auto", *KINDS), default="auto",
+                        help="of the input (default: auto)")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+
+
+def read_recipe(
+    options: argparse.Namespace, *, batch_size: int, epochs: int, scaling: str
+) -> Recipe:
+    """The recipe of the options; the arguments are what to take where an option was left out."""
+    return Recipe(
+        optimizer=named_optimizer(options.optimizer, options.rate),
+        batch_size=batch_size if options.batch_size is None else options.batch_size,
+        epochs=epochs if options.epochs is None else options.epochs,
+        schedule=options.schedule,
+        scaling=scaling if options.scaling == "auto" else options.scaling,
+        seed=options.seed,
+    )

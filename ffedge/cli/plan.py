@@ -1,0 +1,101 @@
+"""``ffedge plan``: every byte of a training run, before it starts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from ..buffers import plan_prediction, plan_training
+from ..errors import ConfigError
+from ..network import Network
+from ..plan import Plan
+from ..rules import NAMED_RULES
+from ..units import short_bytes, show_bytes
+from .options import add_recipe, bytes_argument, read_recipe, widths_argument
+
+NAME = "plan"
+HELP = "Show the bytes a network needs, buffer by buffer, without training it."
+EXAMPLE = "example: ffedge plan 784-128-128-10 --batch-size 16 --budget 1MiB"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Network, recipe and budget."""
+    parser.add_argument("network", metavar="NETWORK", type=widths_argument,
+                        help="widths: features, hidden layers, classes: 784-128-128-10")  # fmt: skip
+    add_recipe(parser)
+    parser.add_argument("--budget", metavar="BYTES", type=bytes_argument,
+                        help="refuse a plan above this size: 524288, 512KiB, 0.5MiB")  # fmt: skip
+    parser.add_argument("--predict", action="store_true",
+                        help="the plan of prediction instead of training")  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the plan; BudgetError (exit code 3) if it exceeds the budget."""
+    if len(options.network) < 3:
+        raise ConfigError(
+            "plan: expected at least three widths (features, hidden layer, classes), got "
+            f"{'-'.join(map(str, options.network))}"
+        )
+    features, *hidden, classes = options.network
+    network = Network.dense(features, hidden, classes, NAMED_RULES[options.rule])
+    recipe = read_recipe(options, batch_size=64, epochs=10, scaling="standard")
+    if options.predict:
+        plan = plan_prediction(network, recipe.batch_size, options.budget)
+    else:
+        plan = plan_training(network, recipe, options.budget)
+    print(json.dumps(as_json(network, plan, options.budget)) if options.json else table(plan))
+    return 0
+
+
+def as_json(network: Network, plan: Plan, budget: int | None) -> dict[str, object]:
+    """The plan as JSON types; all sizes in bytes."""
+    return {
+        "network": network.text,
+        "rule": network.rule.name,
+        "planned_bytes": plan.peak,
+        "budget": budget,
+        "categories": plan.by_category(),
+        "buffers": [
+            {
+                "name": buffer.name,
+                "category": buffer.category,
+                "shape": list(buffer.spec.shape),
+                "dtype": buffer.spec.dtype,
+                "bytes": buffer.spec.nbytes,
+                "offset": buffer.offset,
+                "lifetime": buffer.need.life,
+            }
+            for buffer in plan.buffers
+        ],
+    }
+
+
+def table(plan: Plan) -> str:
+    """The plan for people: one line per buffer, then the sums."""
+    rows = [("buffer", "shape", "bytes", "at", "lives")]
+    rows += [
+        (
+            b.name,
+            f"{b.spec.dtype} {'x'.join(map(str, b.spec.shape))}",
+            f"{b.spec.nbytes:,}",
+            f"{b.offset:,}",
+            b.need.life,
+        )
+        for b in plan.buffers
+    ]
+    columns = [max(len(row[i]) for row in rows) for i in range(5)]
+    lines = []
+    category = ""
+    for i, row in enumerate(rows):
+        if i and plan.buffers[i - 1].category != category:
+            category = plan.buffers[i - 1].category
+            lines.append(f"{category}:")
+        name, shape, size, place, life = row
+        lines.append(
+            f"  {name:<{columns[0]}}  {shape:<{columns[1]}}  {size:>{columns[2]}}  "
+            f"{place:>{columns[3]}}  {life}"
+        )
+    sums = ", ".join(f"{name} {short_bytes(n)}" for name, n in plan.by_category().items() if n)
+    lines.append(f"sum by category (shared bytes count for each user): {sums}")
+    lines.append(f"peak: {show_bytes(plan.peak)}")
+    return "\n".join(lines)

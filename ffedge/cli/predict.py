@@ -1,0 +1,85 @@
+"""``ffedge predict``: labels for samples that have none."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import json
+import sys
+from typing import Any, TextIO
+
+import numpy as np
+
+from ..memory import process_peak_bytes
+from ..model import Model
+from ..model_file import load_model
+from ..predict import Predictor
+from ..sources import load_features
+from .options import bytes_argument
+
+NAME = "predict"
+HELP = "Predict the labels of samples, as csv or JSON."
+EXAMPLE = "example: ffedge predict digits.ffedge new_samples.csv -o labels.csv"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Model, samples and where the labels go."""
+    parser.add_argument("model", metavar="MODEL", help="model file of `ffedge train`")
+    parser.add_argument("data", metavar="DATA",
+                        help="samples: .npy, .npz or .csv, with or without labels, or digits")  # fmt: skip
+    parser.add_argument("-o", "--output", metavar="FILE", help="csv file (default: stdout)")
+    parser.add_argument("--probabilities", action="store_true", help="one column per class beside")
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="default: 64")
+    parser.add_argument("--budget", metavar="BYTES", type=bytes_argument,
+                        help="refuse a prediction plan above this size")  # fmt: skip
+    parser.add_argument("--cache-dir", metavar="FOLDER",
+                        help="folder for the temporary file of compressed data")  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> int:
+    """Predict and write; DataError (exit code 4) if the samples do not suit the model."""
+    model = load_model(options.model)
+    features = load_features(
+        options.data, width=model.network.features, names=model.feature_names,
+        cache_dir=options.cache_dir,
+    )  # fmt: skip
+    predictor = Predictor(model, batch=options.batch_size, budget=options.budget)
+    if options.json:
+        print(json.dumps(_as_json(model, predictor, features, options.probabilities)))
+        return 0
+    with contextlib.ExitStack() as stack:
+        out: TextIO = sys.stdout
+        if options.output:
+            out = stack.enter_context(open(options.output, "w", newline="", encoding="utf-8"))
+        writer = csv.writer(out, lineterminator="\n")
+        chances = [f"p_{name}" for name in model.classes] if options.probabilities else []
+        writer.writerow(["label", *chances])
+        for labels, rows in _batches(model, predictor, features):
+            for label, row in zip(labels, rows, strict=True):
+                writer.writerow([label, *(f"{p:.6g}" for p in row if chances)])
+    return 0
+
+
+def _batches(model: Model, predictor: Predictor, features: np.ndarray[Any, Any]) -> Any:
+    """Labels and probabilities, a batch at a time."""
+    for first in range(0, len(features), predictor.batch):
+        chances = predictor.probabilities(features[first : first + predictor.batch])
+        yield [model.classes[code] for code in chances.argmax(axis=1)], chances
+
+
+def _as_json(
+    model: Model, predictor: Predictor, features: np.ndarray[Any, Any], with_chances: bool
+) -> dict[str, Any]:
+    labels: list[Any] = []
+    chances: list[list[float]] = []
+    for names, rows in _batches(model, predictor, features):
+        labels += names
+        if with_chances:
+            chances += rows.tolist()
+    report: dict[str, Any] = {"labels": labels, "classes": list(model.classes)}
+    if with_chances:
+        report["probabilities"] = chances
+    return report | {
+        "planned_bytes": predictor.plan.peak, "process_peak_bytes": process_peak_bytes(),
+    }  # fmt: skip

@@ -1,0 +1,237 @@
+"""``ffedge train``: plan, train inside the budget, test, save, export."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..defaults import choose_batch, choose_epochs, choose_hidden, choose_scaling
+from ..errors import ConfigError
+from ..memory import process_peak_bytes
+from ..model import Model
+from ..model_file import save_model
+from ..network import Network
+from ..rules import NAMED_RULES
+from ..sources import Dataset, load
+from ..trainer import Progress, Trainer
+from ..units import show_bytes
+from .options import add_data, add_recipe, bytes_argument, read_recipe, widths_argument
+from .progress import ProgressLine
+
+NAME = "train"
+HELP = "Train a model on a data set, inside a byte budget."
+EXAMPLE = """\
+examples:
+  ffedge train digits --budget 512KiB --export digits.onnx
+  ffedge train sensor.csv --label state --hidden 64,64 --budget 96KiB
+"""
+
+#: Largest validation part that is split off by default, in samples and as a share.
+VALIDATION_SAMPLES, VALIDATION_SHARE = 2000, 0.1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Data, recipe, budget and what to write."""
+    add_data(parser)
+    parser.add_argument("--hidden", metavar="WIDTHS", type=widths_argument,
+                        help="hidden layers, as 128,64 (default: two, the widest up to 500,500 "
+                             "that fit the budget)")  # fmt: skip
+    add_recipe(parser)
+    parser.add_argument("--budget", metavar="BYTES", type=bytes_argument,
+                        help="most memory for all training buffers: 524288, 512KiB, 0.5MiB; "
+                             "refused beforehand if the plan needs more")  # fmt: skip
+    parser.add_argument("--validation", metavar="SHARE", type=float,
+                        help="share of the training samples kept for validation, 0 to 0.5 "
+                             "(default: 0.1, at most 2,000 samples)")  # fmt: skip
+    parser.add_argument("-o", "--output", metavar="FILE",
+                        help="model file to write (default: NAME.ffedge)")  # fmt: skip
+    parser.add_argument("--export", metavar="FILE", help="also export to ONNX")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train; exit code 0, or 130 after an interrupt, with the last good state saved."""
+    started = time.perf_counter()
+    with ProgressLine(quiet=options.json) as line:
+        data, test = load(
+            options.data, label=options.label, data_dir=options.data_dir,
+            cache_dir=options.cache_dir, progress=line.reading,
+        )  # fmt: skip
+        rest, validation = _validation(data, options.validation)
+        trainer = _prepare(options, rest)
+        output = options.output or f"{re.sub(r'[^A-Za-z0-9._-]+', '_', data.name)}.ffedge"
+        for path in filter(None, (output, options.export)):
+            _check_writable(path)
+        if not options.json:
+            _announce(trainer, data, rest, test, options)
+        trainer.learn_scaling(rest)
+        last: Progress | None = None
+        with _stop_on_interrupt(trainer) as interrupted:
+            for last in trainer.train(rest, validation):
+                line.show(last)
+    assert last is not None
+    training: dict[str, Any] = {
+        "recipe": trainer.recipe.describe(),
+        "epochs": trainer.epochs_done,
+        "samples": rest.n_samples,
+        "data": data.name,
+    }
+    for name, part in (("test_accuracy", test), ("validation_accuracy", validation)):
+        if part is not None:
+            training[name] = trainer.evaluate(part)
+    model = Model(
+        trainer.network, trainer.params, data.classes, data.feature_shape, data.feature_names,
+        training,
+    )  # fmt: skip
+    report = _report(trainer, last, model, options.budget) | {
+        "model": output,
+        "model_bytes": save_model(model, output),
+        "interrupted": bool(interrupted),
+    }
+    if options.export:
+        report["export"] = _export(model, options.export)
+    report["total_seconds"] = time.perf_counter() - started
+    print(json.dumps(report) if options.json else _summary(report))
+    return 130 if interrupted else 0
+
+
+def _validation(data: Dataset, share: float | None) -> tuple[Dataset, Dataset | None]:
+    if share is None:
+        share = min(VALIDATION_SHARE, VALIDATION_SAMPLES / data.n_samples)
+    if share == 0.0:
+        return data, None
+    if not 0.0 < share <= 0.5:
+        raise ConfigError(f"train: expected --validation in 0..0.5, got {share}")
+    if data.n_samples * share < 1.0:
+        return data, None
+    return data.split(share, 0)
+
+
+def _prepare(options: argparse.Namespace, data: Dataset) -> Trainer:
+    """The trainer of the options, with every default filled in."""
+    rule = NAMED_RULES[options.rule]
+    batch = options.batch_size or min(choose_batch(data.n_samples), data.n_samples)
+    recipe = read_recipe(
+        options, batch_size=batch, epochs=choose_epochs(data.n_samples, batch),
+        scaling=choose_scaling(data),
+    )  # fmt: skip
+    hidden = options.hidden
+    if hidden is None:
+        hidden = choose_hidden(data.width, len(data.classes), rule, recipe, options.budget)
+    network = Network.dense(data.width, hidden, len(data.classes), rule)
+    return Trainer(network, recipe, budget=options.budget)
+
+
+def _check_writable(path: str) -> None:
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise ConfigError(f"train: expected a folder for {path}, got none at {folder}; create it")
+
+
+def _announce(
+    trainer: Trainer, data: Dataset, rest: Dataset, test: Dataset | None,
+    options: argparse.Namespace,
+) -> None:  # fmt: skip
+    recipe, network = trainer.recipe, trainer.network
+    tests = f", {test.n_samples:,} to test" if test is not None else ""
+    print(
+        f"data     {data.name}: {rest.n_samples:,} samples to train, "
+        f"{data.n_samples - rest.n_samples:,} to validate{tests}; "
+        f"{data.width} features, {len(data.classes)} classes"
+    )
+    chosen = "" if options.hidden else ", chosen to fit" if options.budget else ", the default"
+    print(f"network  {network.text}{chosen}; rule {options.rule}, {recipe.optimizer.name}, "
+          f"batch {recipe.batch_size}, {recipe.epochs} epochs, {recipe.schedule}")  # fmt: skip
+    budget = f" of {show_bytes(options.budget)}" if options.budget else ""
+    print(f"plan     {show_bytes(trainer.plan.peak)}{budget} for all training buffers")
+    sys.stdout.flush()
+
+
+@contextmanager
+def _stop_on_interrupt(trainer: Trainer) -> Iterator[list[int]]:
+    """Ctrl-C ends training after the batch in hand; a second one ends the program."""
+    seen: list[int] = []
+
+    def stop(number: int, frame: Any) -> None:
+        seen.append(number)
+        trainer.stop()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        signal.signal(signal.SIGINT, stop)
+    except ValueError:  # not in the main thread: somebody else handles signals
+        yield seen
+        return
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _report(
+    trainer: Trainer, last: Progress, model: Model, budget: int | None
+) -> dict[str, Any]:
+    recipe = trainer.recipe
+    report = {
+        key: value for key, value in model.training.items() if key.endswith("_accuracy")
+    }
+    return report | {
+        "planned_bytes": trainer.plan.peak,
+        "measured_bytes": trainer.measured_bytes,
+        "budget": budget,
+        "categories": trainer.plan.by_category(),
+        "step_bytes": trainer.step_bytes,
+        "process_peak_bytes": process_peak_bytes(),
+        "seconds": last.seconds,
+        "epochs": trainer.epochs_done,
+        "loss": last.loss,
+        "goodness": list(last.goodness),
+        "rule": model.network.rule.name,
+        "precision": model.precision,
+        "network": model.network.text,
+        "recipe": recipe.describe(),
+        "data": {
+            "name": model.training["data"], "train_samples": model.training["samples"],
+            "features": model.network.features, "classes": list(model.classes),
+        },
+    }  # fmt: skip
+
+
+def _export(model: Model, path: str) -> dict[str, Any]:
+    from ..export import export_onnx
+
+    report = export_onnx(model, path)
+    return {
+        "path": path, "bytes": report.nbytes, "checked_with": list(report.checked_with),
+        "largest_difference": report.largest_difference,
+    }  # fmt: skip
+
+
+def _summary(report: dict[str, Any]) -> str:
+    lines = []
+    if report["interrupted"]:
+        lines.append(f"stopped  after {report['epochs']} whole epochs; the last state was kept")
+    for name, words in (("test_accuracy", "test"), ("validation_accuracy", "valid")):
+        if name in report:
+            lines.append(f"{words:<8} {100 * report[name]:.2f} % right")
+    lines.append(
+        f"memory   {report['measured_bytes']:,} B measured, {report['planned_bytes']:,} B planned; "
+        f"the whole process {show_bytes(report['process_peak_bytes'])}"
+    )
+    lines.append(f"time     {report['seconds']:.1f} s of training, {report['total_seconds']:.1f} s in all")
+    lines.append(f"model    {report['model']} ({show_bytes(report['model_bytes'])})")
+    if "export" in report:
+        done = report["export"]
+        judges = ", ".join(done["checked_with"]) or "not checked: onnx is not installed"
+        lines.append(f"export   {done['path']} ({show_bytes(done['bytes'])}; {judges})")
+    return "\n".join(lines)
+
+
