@@ -139,6 +139,30 @@ def test_whole_number_labels_of_the_test_file_stay_texts_if_train_has_texts(tmp_
     assert test.labels.tolist() == [0]
 
 
+@pytest.mark.parametrize("label", ["kind", None])
+def test_a_test_file_that_lacks_only_the_labels_is_left_alone(tmp_path, label):
+    path = write(tmp_path / "train.csv", FLOWERS)
+    write(tmp_path / "test.csv", "length;width\n1;2\n")
+
+    train, test = load(path, label=label)
+
+    assert (train.n_samples, test) == (2, None)
+
+
+def test_a_test_file_without_labels_is_known_by_a_header_of_numbers(tmp_path):
+    path = write(tmp_path / "train.csv", "0,1,label\n5,6,x\n7,8,y\n")
+    write(tmp_path / "test.csv", "0,1\n5,6\n")
+
+    assert load(path)[1] is None
+
+
+def test_the_test_file_may_have_another_delimiter(tmp_path):
+    path = write(tmp_path / "train.csv", FLOWERS)
+    write(tmp_path / "test.csv", "length;width;kind\n7;8;tulip\n")
+
+    assert load(path)[1].features.tolist() == [[7, 8]]
+
+
 @pytest.mark.parametrize("other", ["length,kind\n1,rose\n", "width,length,kind\n1,2,rose\n"])
 def test_a_test_file_of_other_columns_is_refused(tmp_path, other):
     path = write(tmp_path / "train.csv", FLOWERS)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ffedge.errors import ConfigError, DataError
-from ffedge.sources import from_arrays
+from ffedge.sources import from_arrays, load
 
 PAIR = [0, 1]
 
@@ -41,16 +41,36 @@ def test_kept_dtypes_are_not_copied(dtype):
     assert np.shares_memory(data.features, X)
 
 
-@pytest.mark.parametrize(
-    "dtype", ["bool", "uint16", "int32", "int64", "uint64", "float16", "float64", ">f4", ">i4"]
-)
-def test_other_dtypes_become_float32(dtype):
+@pytest.mark.parametrize("dtype", ["float16", "float64", ">f4"])
+def test_other_floats_become_float32(dtype):
     X = np.array([[0, 1, 1], [1, 0, 1]], dtype)
 
     data = from_arrays(X, PAIR)
 
     assert data.features.dtype == np.float32
     assert data.features.tolist() == [[0, 1, 1], [1, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("stored", "highest", "dtype"),
+    [
+        ("bool", 1, np.uint8),
+        ("int64", 255, np.uint8),
+        (">i4", 256, np.int16),
+        ("uint16", 32_767, np.int16),
+        ("uint64", 32_768, np.float32),
+        ("int32", 1 << 20, np.float32),
+    ],
+)
+def test_integers_become_the_smallest_dtype_that_fits_as_in_load(tmp_path, stored, highest, dtype):
+    X = np.array([[0, 1, 1], [1, 0, highest]], stored)
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "y.npy", PAIR)
+
+    data = from_arrays(X, PAIR)
+
+    assert data.features.dtype == dtype == load(tmp_path / "X.npy")[0].features.dtype
+    assert data.features.tolist() == X.tolist()
 
 
 def test_fortran_order_becomes_c_order_of_the_same_dtype():

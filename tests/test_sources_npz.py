@@ -223,11 +223,40 @@ def test_a_file_that_is_no_zip_is_refused(tmp_path):
         load(tmp_path / "a.npz")
 
 
-def test_label_is_refused_for_npz(tmp_path):
-    path = write_npz(tmp_path / "a.npz", X=np.zeros((2, 2)), y=[0, 1])
+@pytest.mark.parametrize("features", ["x_train", "X_train", "X", "x", "data"])
+def test_the_labels_of_an_npz_may_be_named(tmp_path, features):
+    X, y = pixels()
+    path = write_npz(tmp_path / "a.npz", **{features: X, "y": y, "y_train": y, "coarse": y + 7})
 
-    with pytest.raises(DataError, match="expected no label, got 'z'"):
-        load(path, label="z")
+    train, test = load(path, label="coarse")
+
+    assert train.features.tolist() == X.reshape(6, 4).tolist()
+    assert (train.classes, test) == ((7, 8), None)
+
+
+def test_named_labels_of_the_train_part_name_those_of_the_test_part(tmp_path):
+    X, y = pixels()
+    parts = {"x_train": X, "y_train": y, "x_test": X[:2], "y_test": y[:2]}
+    path = write_npz(tmp_path / "a.npz", **parts, fine_train=y + 7, fine_test=y[:2] + 7)
+
+    _, test = load(path, label="fine_train")
+
+    assert (test.classes, test.labels.tolist()) == ((7, 8), [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("z", "expected an array 'z' with the labels, got a, y; label names one of its arrays"),
+        ("y", "expected the features beside 'y' as x_train, X_train, X, x, data, got a, y; save"),
+        (1, "expected label to be the name of the labels in it, got 1"),
+    ],
+)
+def test_a_label_that_leads_nowhere_is_refused_for_npz(tmp_path, label, message):
+    path = write_npz(tmp_path / "a.npz", a=np.zeros((2, 2)), y=[0, 1])
+
+    with pytest.raises(DataError, match=re.escape(message)):
+        load(path, label=label)
 
 
 @pytest.mark.parametrize("compressed", [False, True])

@@ -5,9 +5,11 @@ A reader checks the header against the real size and gives a ``part`` of two ``s
 ``part`` walks them in chunks: ``labels`` to codes, ``features`` to one of four dtypes, no NaN.
 What cannot be mapped as it lies goes through a ``spool``: a temporary file, written once, mapped.
 The result is a ``Dataset``; ``from_arrays`` makes the same from arrays that are in memory already.
+``load_features`` takes the same way with samples that have no labels, or whose labels do not count.
 """
 
 from .dataset import Dataset, from_arrays
 from .load import load
+from .unlabelled import load_features
 
-__all__ = ["Dataset", "from_arrays", "load"]
+__all__ = ["Dataset", "from_arrays", "load", "load_features"]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ConfigError, DataError
-from .features import check_kept, convert, refuse_unusable_shape
+from .features import check_kept, compact_dtype, convert, refuse_unusable_shape
 from .labels import (
     Classes,
     classes_of,
@@ -21,7 +21,7 @@ from .labels import (
     refuse_label_shape,
 )
 from .spool import MemorySink, Meter
-from .stored import KEPT_DTYPES, stored_array
+from .stored import stored_array
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -116,7 +116,8 @@ def from_arrays(
 
     X: (n, ...) of any real number type of at most 64 bits; beyond 2-D it is flattened. uint8, int8,
         int16 and float32 keep their dtype, and are not copied if they are writable and in C order;
-        everything else becomes float32
+        bool becomes uint8, other integers uint8 or int16 if every value fits, all else float32:
+        the dtypes that load gives too
     y: (n,) or (n, 1): integers, bool, floats that are whole numbers, or texts (a str dtype or
         objects)
     classes: the labels there may be, 2 or more; they are sorted. None takes those in y
@@ -141,10 +142,10 @@ def from_arrays(
         features = stored.kept
         check_kept(stored)
     else:
-        native = stored.dtype.newbyteorder("=")
-        dtype = native if native in KEPT_DTYPES else np.dtype(np.float32)
+        meter = Meter(None, 0)
+        dtype = compact_dtype(stored, meter)
         sink = MemorySink(dtype, math.prod(stored.shape))
-        features = convert(stored, dtype, sink, Meter(None, 0))
+        features = convert(stored, dtype, sink, meter)
     return Dataset(features, codes, named, stored.shape[1:], name, "memory")
 
 

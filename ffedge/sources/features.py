@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .spool import Meter
+from .spool import Meter, Progress
 from .stored import KEPT_DTYPES, StoredArray
 
 _FLOAT32 = np.dtype(np.float32)
@@ -45,13 +45,14 @@ def refuse_unusable_shape(features: StoredArray) -> None:
         raise DataError(f"{where}: expected at least 1 feature, got 0 (shape {shape})")
 
 
-def wants_a_scan(features: StoredArray) -> bool:
-    """Whether compact_dtype has to look at the values."""
-    return features.dtype.kind in "iu" and _native(features.dtype) not in KEPT_DTYPES
+def conversion_meter(features: StoredArray, progress: Progress | None) -> Meter:
+    """For compact_dtype and convert: counts the bytes of every pass that they make."""
+    scan = features.dtype.kind in "iu" and _native(features.dtype) not in KEPT_DTYPES
+    return Meter(progress, features.nbytes * (1 + scan))
 
 
 def compact_dtype(features: StoredArray, meter: Meter) -> np.dtype[Any]:
-    """The dtype that file data gets: its own if kept, uint8 for bool, float32 for other floats.
+    """The dtype that data get: their own if kept, uint8 for bool, float32 for other floats.
 
     Wider integers become uint8, else int16, if every value fits (one pass in chunks), else float32.
     """

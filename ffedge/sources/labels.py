@@ -64,7 +64,7 @@ def given_classes(classes: Iterable[Any], where: str) -> Classes:
     if kinds not in ({int}, {str}) or len(set(values)) < max(2, len(values)):
         raise DataError(
             f"{where}: expected classes to be 2 or more different integers or texts, "
-            f"got {_some(values)}"
+            f"got {some(values)}"
         )
     return _sorted(set(values), where)
 
@@ -77,7 +77,7 @@ def encode(labels: StoredArray, classes: Classes, sink: Sink) -> NDArray[Any]:
         shown = sorted(outside, key=lambda value: (isinstance(value, str), value))
         raise DataError(
             f"{labels.where}: expected labels among the {len(classes):,} classes "
-            f"{_some(classes)}, got {_some(shown)}"
+            f"{some(classes)}, got {some(shown)}"
         )
     dtype = code_dtype(len(classes))
     for values in _steps(labels):
@@ -93,6 +93,14 @@ def too_many_classes(where: str) -> DataError:
         f"{where}: expected at most {MAX_CLASSES:,} classes, got more; "
         f"the labels look like row numbers or measurements"
     )
+
+
+def some(values: Iterable[Any]) -> str:
+    """For an error message: up to five values and how many more there are."""
+    listed = list(values)
+    shown = ", ".join(f"{value!r:.40}" for value in listed[:5])
+    more = len(listed) - 5
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def _distinct(labels: StoredArray) -> set[Any]:
@@ -203,11 +211,3 @@ def _sorted(values: set[Any], where: str) -> Classes:
     if any(isinstance(value, int) and value not in _INT64 for value in values):
         raise DataError(f"{where}: expected labels within 64 bits, got a larger integer")
     return cast("Classes", tuple(sorted(values)))
-
-
-def _some(values: Iterable[Any]) -> str:
-    """Up to five values and how many more there are."""
-    listed = list(values)
-    shown = ", ".join(f"{value!r:.40}" for value in listed[:5])
-    more = len(listed) - 5
-    return f"{shown} and {more:,} more" if more > 0 else shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Literal
 
 from ..errors import DataError
 from . import csv_file, idx, named
@@ -32,9 +33,11 @@ def load(
 
     spec: "digits" (embedded); "mnist" or "fashion-mnist", looked for in data_dir, $FFEDGE_DATA and
         Debian's folder; or the path of an .npz, .npy, .csv, .tsv or IDX file, or of a folder that
-        holds one data set. The test part is the file beside it with test (or t10k) for train
+        holds one data set. The test part is the file beside it with test (or t10k) for train; one
+        without labels is left alone
     label: for csv the label column, by name or 0-based number (default: label, class, target or y,
-        else the last); for .npy and IDX the path of the labels file
+        else the last); for .npz the name of the labels in it; for .npy and IDX the path of the
+        labels file
     cache_dir: folder for the temporary file; default $TMPDIR, else /var/tmp. Not a tmpfs: that is
         memory
     progress: called as progress(done_bytes, total_bytes) while a part is spooled; starts again
@@ -62,11 +65,8 @@ def load(
     with refusing(str(path)):
         if path.is_dir():
             path = _only_data_set(path, label)
-        elif not path.exists():
-            raise DataError(
-                f"load: expected digits, {', '.join(named.NAMES)}, or the path of a file or "
-                f"folder, got {str(path)!r}, which is not there"
-            )
+        else:
+            refuse_absent(path, "load", "a file or folder")
     train, test = _read(path, label, cache_dir, progress)
     name = path.name.removesuffix(".gz")
     return datasets(name.rpartition(".")[0] or name, train, test, cache_dir, progress)
@@ -78,20 +78,40 @@ def _read(
     cache_dir: PathLike | None,
     progress: Progress | None,
 ) -> tuple[Part, Part | None]:
-    name = path.name.lower()
-    if name.endswith(_CSV):
+    kind = file_kind(path)
+    if kind == "csv":
         column = label if isinstance(label, int) or label is None else os.fspath(label)
         return csv_file.read_csv_pair(path, column, cache_dir, progress)
-    if name.endswith(".npz"):
-        _refuse_label(label, str(path))
-        return read_npz(path, cache_dir)
     if isinstance(label, int):
-        raise DataError(f"{path}: expected label to be the path of a labels file, got {label}")
+        wanted = "the name of the labels in it" if kind == "npz" else "the path of a labels file"
+        raise DataError(f"{path}: expected label to be {wanted}, got {label}")
+    if kind == "npz":
+        return read_npz(path, None if label is None else os.fspath(label), cache_dir)
+    return _read_npy_pair(path, label) if kind == "npy" else idx.read_idx_pair(path, label)
+
+
+def file_kind(path: Path) -> Literal["csv", "npz", "npy", "idx"]:
+    """By the ending, IDX by its first bytes. Raises DataError for any other kind."""
+    name = path.name.lower()
+    if name.endswith(_CSV):
+        return "csv"
+    if name.endswith(".npz"):
+        return "npz"
     if name.endswith(".npy"):
-        return _read_npy_pair(path, label)
+        return "npy"
     if idx.is_idx(path):
-        return idx.read_idx_pair(path, label)
+        return "idx"
     raise DataError(f"{path}: expected {_KINDS}, got another kind of file")
+
+
+def refuse_absent(path: Path, where: str, wanted: str) -> None:
+    """Raises DataError if there is nothing at path, which may be a name with a typing error."""
+    with refusing(str(path)):
+        if not path.exists():
+            raise DataError(
+                f"{where}: expected digits, {', '.join(named.NAMES)}, or the path of {wanted}, "
+                f"got {str(path)!r}, which is not there"
+            )
 
 
 def _read_npy_pair(path: Path, label: PathLike | None) -> tuple[Part, Part | None]:
@@ -171,6 +191,4 @@ def _companions(file: Path) -> list[Path]:
 
 def _refuse_label(label: PathLike | int | None, where: str) -> None:
     if label is not None:
-        raise DataError(
-            f"{where}: expected no label, got {label!r:.80}; label is for csv, .npy and IDX files"
-        )
+        raise DataError(f"{where}: expected no label, got {label!r:.80}; label is for files")

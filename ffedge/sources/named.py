@@ -38,7 +38,7 @@ def read_named(
         for spelling in spellings:
             looked_at.append(str(folder / f"{spelling}.npz"))
             if (folder / f"{spelling}.npz").is_file():
-                return read_npz(folder / f"{spelling}.npz", cache_dir)
+                return read_npz(folder / f"{spelling}.npz", None, cache_dir)
         for place in (*(folder / spelling for spelling in spellings), folder):
             looked_at.append(str(place))
             if files := _four_files(place):

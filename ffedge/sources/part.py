@@ -13,9 +13,9 @@ from .dataset import Dataset
 from .features import (
     check_kept,
     compact_dtype,
+    conversion_meter,
     convert,
     refuse_unusable_shape,
-    wants_a_scan,
 )
 from .labels import Classes, classes_of, encode, refuse_label_shape
 from .spool import Meter, PathLike, Progress, Spool
@@ -53,24 +53,26 @@ def datasets(
             )
     classes = classes_of(train.labels)
     labels = [_codes(part.labels, classes, cache_dir) for part in parts]
-    meters = [
-        Meter(progress, part.features.nbytes * (1 + wants_a_scan(part.features))) for part in parts
-    ]
+    meters = [conversion_meter(part.features, progress) for part in parts]
     dtypes = [
         compact_dtype(part.features, meter) for part, meter in zip(parts, meters, strict=True)
     ]
     # uint8 with int8 gives int16, anything with float32 gives float32: no value is changed.
     dtype = np.result_type(*dtypes)
     made = [
-        _dataset(name, part, codes, classes, _mapped(part.features, dtype, cache_dir, meter))
+        _dataset(name, part, codes, classes, map_features(part.features, dtype, cache_dir, meter))
         for part, codes, meter in zip(parts, labels, meters, strict=True)
     ]
     return made[0], None if test is None else made[1]
 
 
-def _mapped(
+def map_features(
     features: StoredArray, dtype: np.dtype[Any], cache_dir: PathLike | None, meter: Meter
 ) -> NDArray[Any]:
+    """The features as (n, width) of dtype: as they lie if they can be, else through a spool.
+
+    Raises DataError for NaN, infinity and what float32 cannot hold.
+    """
     if features.kept is not None and features.kept.dtype == dtype:
         check_kept(features)
         return features.kept
