@@ -12,8 +12,8 @@ SMALLEST_ERROR = np.float32(1e-12)
 
 
 @kernel()
-def log_softmax(scores, row, classes):
-    """log of the sum of exponentials of one row, and the index of its largest score.
+def softmax_total(scores, row, classes):
+    """``sum of exp(score - largest score)`` of one row, and the index of its largest score.
 
     scores  float32 (capacity, classes)  read
     returns (float32, int)               ties go to the lowest class
@@ -25,6 +25,13 @@ def log_softmax(scores, row, classes):
     total = np.float32(0)
     for c in range(classes):
         total += np.exp(scores[row, c] - scores[row, best])
+    return total, best
+
+
+@kernel()
+def log_softmax(scores, row, classes):
+    """log of the sum of exponentials of one row, and the index of its largest score."""
+    total, best = softmax_total(scores, row, classes)
     return scores[row, best] + np.log(total), best
 
 
@@ -48,9 +55,9 @@ def class_errors(scores, rows, labels, scale, smoothing, errors):
     loss = 0.0
     correct = 0
     for r in range(rows):
-        log_total, best = log_softmax(scores, r, classes)
+        total, best = softmax_total(scores, r, classes)
         label = labels[r]
-        loss += np.float64(log_total - scores[r, label])
+        loss += np.float64(np.log(total) + (scores[r, best] - scores[r, label]))
         correct += best == label
         for p in range(errors.shape[0]):
             for lane in range(PANEL):
@@ -58,7 +65,7 @@ def class_errors(scores, rows, labels, scale, smoothing, errors):
                 error = np.float32(0)
                 if c < classes:
                     target = even + (np.float32(1) - smoothing) * np.float32(c == label)
-                    error = target - np.exp(scores[r, c] - log_total)
+                    error = target - np.exp(scores[r, c] - scores[r, best]) / total
                     if abs(error) < SMALLEST_ERROR:
                         error = np.float32(0)
                 errors[p, r, lane] = error * scale

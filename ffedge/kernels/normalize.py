@@ -51,3 +51,13 @@ def scale_rows(y, rows, width, length, out):
             for lane in range(PANEL):
                 out[p, r, lane] = y[p, r, lane] * factor
     return total / rows
+
+
+@kernel()
+def normalize_rows(y, rows, width, length):
+    """``sum_of_squares``, then ``scale_rows`` in place; returns what the latter does.
+
+    length  float32 (capacity,)  written  sum of squares before
+    """
+    sum_of_squares(y, rows, length)
+    return scale_rows(y, rows, width, length, y)

@@ -43,6 +43,21 @@ def uniform(seed, counter):
 
 
 @kernel()
+def normal(seed, number, scale):
+    """Number ``number`` of stream ``seed``, about N(0, scale**2), float32.
+
+    The sum of eight 16-bit integers, centred: within +-4.9 standard deviations, exact in
+    integers and rounded once, so the same bits everywhere.
+    """
+    total = np.int32(-4 * 65535)
+    for part in range(4):
+        word = bits(seed, number * 4 + part)
+        total += np.int32(word & np.uint32(0xFFFF)) + np.int32(word >> np.uint32(16))
+    # Standard deviation of the sum: sqrt(8 * (65536**2 - 1) / 12).
+    return np.float32(total) * (scale / np.float32(53509.91))
+
+
+@kernel()
 def fill_normal(seed, width, scale, out):
     """Starting weights: ``out[p, i, lane]`` about N(0, scale**2) for units below ``width``.
 
@@ -50,25 +65,16 @@ def fill_normal(seed, width, scale, out):
     width  int                            read     units; lanes from there on become 0
     scale  float32                        read
     out    float32 (panels, I, 16)        written
-
-    The sum of eight 16-bit integers, centred: within +-4.9 standard deviations, exact in
-    integers and rounded once, so the same bits everywhere.
     """
-    # Standard deviation of the sum: sqrt(8 * (65536**2 - 1) / 12).
-    unit = scale / np.float32(53509.91)
     inputs = out.shape[1]
     for p in range(out.shape[0]):
         for lane in range(PANEL):
-            unit_number = p * PANEL + lane
+            unit = p * PANEL + lane
             for i in range(inputs):
-                if unit_number >= width:
+                if unit < width:
+                    out[p, i, lane] = normal(seed, unit * inputs + i, scale)
+                else:
                     out[p, i, lane] = np.float32(0)
-                    continue
-                total = np.int32(-4 * 65535)
-                for part in range(4):
-                    word = bits(seed, (unit_number * inputs + i) * 4 + part)
-                    total += np.int32(word & np.uint32(0xFFFF)) + np.int32(word >> np.uint32(16))
-                out[p, i, lane] = np.float32(total) * unit
 
 
 @kernel()
@@ -89,7 +95,8 @@ def shuffled(position, count, seed):
     while True:
         left, right = value >> np.uint64(half), value & mask
         for turn in range(6):
-            key = np.uint64(mix(right ^ np.uint64(mix(np.uint64(seed) + np.uint64(turn)))))
+            word = (np.uint64(seed) + np.uint64(turn)) & np.uint64(0xFFFFFFFF)
+            key = np.uint64(mix(right ^ np.uint64(mix(word))))
             left, right = right, left ^ (key & mask)
         value = (left << np.uint64(half)) | right
         if value < np.uint64(count):

@@ -72,7 +72,7 @@ def host_path() -> str:
 
 
 def _plain_tile(rows: int, panels: int) -> Callable[..., None]:
-    def tile(a, a0, a_row, a_step, blocks, a_block, count, b, b0, b_panel, c, c0, c_panel):  # type: ignore[no-untyped-def]
+    def tile(a, a0, a_row, a_step, blocks, a_block, count, b, b0, b_panel, c, c0, c_panel):
         a, b, c = a.reshape(-1), b.reshape(-1), c.reshape(-1)
         for r in range(rows):
             for v in range(panels):
@@ -87,7 +87,7 @@ def _plain_tile(rows: int, panels: int) -> Callable[..., None]:
 
 
 def _plain_sparse(panels: int) -> Callable[..., None]:
-    def sparse(a, a0, index, offset, count, b, b0, b_panel, c, c0, c_panel):  # type: ignore[no-untyped-def]
+    def sparse(a, a0, index, offset, count, b, b0, b_panel, c, c0, c_panel):
         a, b, c = a.reshape(-1), b.reshape(-1), c.reshape(-1)
         for v in range(panels):
             at = c0 + v * c_panel
@@ -99,7 +99,7 @@ def _plain_sparse(panels: int) -> Callable[..., None]:
 
 
 def _plain_lanes(rows: int) -> Callable[..., None]:
-    def lanes(a, a0, a_step, count, b, b0, b_step, c, c0):  # type: ignore[no-untyped-def]
+    def lanes(a, a0, a_step, count, b, b0, b_step, c, c0):
         a, b, c = a.reshape(-1), b.reshape(-1), c.reshape(-1)
         for r in range(rows):
             for i in range(count):
@@ -211,13 +211,13 @@ def _vector_tile(rows: int, panels: int) -> Callable[..., None]:
         return context.get_dummy_value()
 
     @intrinsic
-    def tile(  # type: ignore[no-untyped-def]
+    def tile(
         typing, a, a0, a_row, a_step, blocks, a_block, count, b, b0, b_panel, c, c0, c_panel
     ):
         n = types.int64
         return types.void(a, n, n, n, n, n, n, b, n, n, c, n, n), codegen
 
-    return tile  # type: ignore[no-any-return]
+    return tile
 
 
 def _vector_sparse(panels: int) -> Callable[..., None]:
@@ -242,11 +242,11 @@ def _vector_sparse(panels: int) -> Callable[..., None]:
         return context.get_dummy_value()
 
     @intrinsic
-    def sparse(typing, a, a0, index, offset, count, b, b0, b_panel, c, c0, c_panel):  # type: ignore[no-untyped-def]
+    def sparse(typing, a, a0, index, offset, count, b, b0, b_panel, c, c0, c_panel):
         n = types.int64
         return types.void(a, n, index, offset, n, b, n, n, c, n, n), codegen
 
-    return sparse  # type: ignore[no-any-return]
+    return sparse
 
 
 def _vector_lanes(rows: int) -> Callable[..., None]:
@@ -270,11 +270,11 @@ def _vector_lanes(rows: int) -> Callable[..., None]:
         return context.get_dummy_value()
 
     @intrinsic
-    def lanes(typing, a, a0, a_step, count, b, b0, b_step, c, c0):  # type: ignore[no-untyped-def]
+    def lanes(typing, a, a0, a_step, count, b, b0, b_step, c, c0):
         n = types.int64
         return types.void(a, n, n, n, b, n, n, c, n), codegen
 
-    return lanes  # type: ignore[no-any-return]
+    return lanes
 
 
 PATH = host_path()

@@ -14,6 +14,7 @@ import numpy as np
 from ..tensor import PANEL
 from .classes import SMALLEST_ERROR, log_softmax
 from .jit import REORDER, kernel
+from .optimize import flush
 from .random import uniform
 
 
@@ -86,7 +87,9 @@ def track_means(y, rows, rate, means):
             total = np.float32(0)
             for r in range(rows):
                 total += y[p, r, lane]
-            means[p, 0, lane] += rate * (total / np.float32(rows) - means[p, 0, lane])
+            step = rate * (total / np.float32(rows) - means[p, 0, lane])
+            # A dead unit's mean, and a padding lane's, would otherwise stay denormal for ever.
+            means[p, 0, lane] = flush(means[p, 0, lane] + step)
 
 
 @kernel()
