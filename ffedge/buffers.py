@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from . import buffers_int8
+from .errors import ConfigError
 from .kernels.simd import PANELS, ROWS
 from .layers import activity
 from .network import Network
@@ -25,7 +27,8 @@ ADVICE = (
 
 def parameters(network: Network, index: int) -> dict[str, TensorSpec]:
     """A layer's own parameters and the rule's, by their names within the layer."""
-    return network.layers[index].params() | network.rule.params(network, index)
+    own = network.layers[index].params(network.precision)
+    return own | network.rule.params(network, index)
 
 
 def model_needs(network: Network) -> Iterator[Need]:
@@ -66,24 +69,35 @@ def _step_needs(network: Network, batch: int, rows: int, stages: Sequence[int]) 
 
 def training_needs(network: Network, recipe: Recipe) -> Iterator[Need]:
     """Everything that is alive at some moment of a training run."""
-    batch = recipe.batch_size
-    rows = batch * network.rule.rows_per_sample
     layerwise = recipe.schedule == "layerwise"
-    first = [i + 1 if layerwise else 1 for i in range(len(network.layers))]
-    always = (1, END)
+    depth = len(network.layers)
+    first = [i + 1 if layerwise else 1 for i in range(depth)]
+    own = [(i + 1, i + 1) if layerwise else (1, END) for i in range(depth)]
     yield from model_needs(network)
     kept = (PREPARE, END if recipe.stream else PREPARE)
     yield Need("moments", Scaler.workspace(network.features), "workspace", kept)
-    yield from _step_needs(network, batch, rows, first)
+    if network.precision == "int8":
+        yield from buffers_int8.step_needs(network, recipe.batch_size, first)
+        yield from buffers_int8.learning_needs(network, recipe.batch_size, own)
+    else:
+        rows = recipe.batch_size * network.rule.rows_per_sample
+        yield from _step_needs(network, recipe.batch_size, rows, first)
+        yield from _learning_needs(network, recipe, rows, own)
+
+
+def _learning_needs(
+    network: Network, recipe: Recipe, rows: int, own: Sequence[tuple[int, int]]
+) -> Iterator[Need]:
+    """What an update needs beyond that; ``own``: the stages in which each layer learns."""
+    always = (1, END)
     for i, layer in enumerate(network.layers):
-        own = (i + 1, i + 1) if layerwise else always
         for name, spec in parameters(network, i).items():
             for kind in recipe.optimizer.state:
-                yield Need(f"layer{i}.{name}.{kind}", spec, "optimizer state", own)
+                yield Need(f"layer{i}.{name}.{kind}", spec, "optimizer state", own[i])
         for name, spec in network.rule.memory(network, i).items():
-            yield Need(f"layer{i}.{name}", spec, "optimizer state", own)
+            yield Need(f"layer{i}.{name}", spec, "optimizer state", own[i])
         spec = activity(layer.output_shape, rows)
-        yield Need(f"layer{i}.delta", spec, "workspace", own, phases=(i + 1, i + 1))
+        yield Need(f"layer{i}.delta", spec, "workspace", own[i], phases=(i + 1, i + 1))
     # A bias is the weight of an input that is always 1.
     yield Need("ones", TensorSpec((1, rows, PANEL), "float32"), "workspace", always)
     if recipe.optimizer.state:
@@ -99,6 +113,11 @@ def plan_training(network: Network, recipe: Recipe, budget: int | None = None) -
     >>> plan_training(Network.dense(64, (100, 100), 10), Recipe()).peak < 512 * 1024
     True
     """
+    if network.precision == "int8" and recipe.optimizer.state:
+        raise ConfigError(
+            f"plan_training: expected the optimiser sgd in int8, got {recipe.optimizer.name}; "
+            "its moments do not fit 8-bit weights"
+        )
     plan = place(training_needs(network, recipe))
     if budget is not None and plan.peak > budget:
         single = replace(recipe, batch_size=1)
@@ -110,10 +129,16 @@ def plan_training(network: Network, recipe: Recipe, budget: int | None = None) -
 def plan_prediction(network: Network, batch: int, budget: int | None = None) -> Plan:
     """Every buffer that prediction in batches of ``batch`` samples needs.
 
-    Raises BudgetError as ``plan_training``.
+    Raises BudgetError as ``plan_training``, ConfigError for a batch below 1.
     """
+    if batch < 1:
+        raise ConfigError(f"plan_prediction: expected a batch of at least 1 sample, got {batch}")
     stages = [0] * len(network.layers)
-    plan = place([*model_needs(network), *_step_needs(network, batch, batch, stages)])
+    if network.precision == "int8":
+        step = buffers_int8.step_needs(network, batch, stages)
+    else:
+        step = _step_needs(network, batch, batch, stages)
+    plan = place([*model_needs(network), *step])
     if budget is not None:
         plan.check(budget, "Lower the batch size (--batch-size).")
     return plan

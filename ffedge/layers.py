@@ -17,6 +17,22 @@ from .tensor import PANEL, TensorSpec, panels
 MAX_INPUTS = 131_071
 
 
+#: Precisions a network can be trained and run in.
+PRECISIONS = ("float32", "int8")
+
+#: An int8 layer's output is in units of 2**-OUTPUT_EXP, before it is normalised.
+OUTPUT_EXP = 3
+
+
+def weight_exponent(inputs: int) -> int:
+    """e of the int8 weights' unit 2**-e: 127 units are 8 standard deviations of the start.
+
+    >>> weight_exponent(784), weight_exponent(5)
+    (9, 5)
+    """
+    return -round(math.log2(8.0 / math.sqrt(inputs) / 127.0))
+
+
 def activity(shape: tuple[int, ...], rows: int) -> TensorSpec:
     """The buffer of ``rows`` activities of ``shape``: float32 (panels, rows, 16).
 
@@ -60,9 +76,19 @@ class Dense:
         """Shape of one sample's activity."""
         return (self.out_features,)
 
-    def params(self) -> dict[str, TensorSpec]:
-        """weight (panels, I, 16) and bias (panels, 1, 16), float32; layout in kernels/dense.py."""
+    def params(self, precision: str = "float32") -> dict[str, TensorSpec]:
+        """weight and bias in the layout of their kernels.
+
+        float32: (panels, I, 16) and (panels, 1, 16), see ``kernels.dense``. int8: weight int8
+        (panels, ceil(I/4), 16, 4), bias int32 (panels * 16,), see ``kernels.int8``.
+        """
         count = panels(self.out_features)
+        if precision == "int8":
+            quads = -(-self.in_features // 4)
+            return {
+                "weight": TensorSpec((count, quads, PANEL, 4), "int8"),
+                "bias": TensorSpec((count * PANEL,), "int32"),
+            }
         return {
             "weight": TensorSpec((count, self.in_features, PANEL), "float32"),
             "bias": TensorSpec((count, 1, PANEL), "float32"),

@@ -30,7 +30,11 @@ class Model:
     feature_shape: tuple[int, ...]
     feature_names: tuple[str, ...] | None = None
     training: dict[str, Any] = field(default_factory=dict)
-    precision: str = "float32"
+
+    @property
+    def precision(self) -> str:
+        """The network's: "float32" or "int8"."""
+        return self.network.precision
 
     @property
     def nbytes(self) -> int:
@@ -42,7 +46,7 @@ class Model:
         params = {name: array.copy() for name, array in self.params.items()}
         return Model(
             self.network, params, self.classes, self.feature_shape, self.feature_names,
-            dict(self.training), self.precision,
+            dict(self.training),
         )  # fmt: skip
 
     def dense_weight(self, index: int, name: str = "weight") -> Array:

@@ -64,7 +64,7 @@ def _write(model: Model, file: BinaryIO) -> int:
     file.write(text)
     for need in needs:
         array = np.ascontiguousarray(model.params[need.name], dtype=need.spec.dtype)
-        file.write(memoryview(array).cast("B"))
+        file.write(array.data.cast("B"))
     return 8 + len(text) + offset
 
 
@@ -72,7 +72,6 @@ def _metadata(model: Model) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "network": model.network.describe(),
-        "precision": model.precision,
         "classes": list(model.classes),
         "feature_shape": list(model.feature_shape),
         "feature_names": None if model.feature_names is None else list(model.feature_names),
@@ -109,17 +108,19 @@ def _read(file: BinaryIO, size: int, name: str) -> Model:
         names = metadata["feature_names"]
         if names is not None:
             names = tuple(str(column) for column in names)
-        precision, training = metadata["precision"], dict(metadata["training"])
+        training = dict(metadata["training"])
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise CheckpointError(
             f"{name}: expected a complete model description, got {error}; "
             "the file is damaged or was written by another program"
         ) from None
-    if precision != "float32":
-        raise CheckpointError(f"{name}: expected precision float32, got {precision!r}")
     if math.prod(shape) != network.features:
         raise CheckpointError(
-            f"{name}: expected a feature shape of {network.features} values, got {shape}"
+            f"{name}: expected a feature shape of {network.features} values, got {shape!s:.120}"
+        )
+    if names is not None and len(names) != network.features:
+        raise CheckpointError(
+            f"{name}: expected {network.features} feature names, got {len(names)}"
         )
     needs = {need.name: need for need in model_needs(network)}
     if header.keys() != needs.keys():
@@ -129,11 +130,13 @@ def _read(file: BinaryIO, size: int, name: str) -> Model:
             f"different set (first differences: {', '.join(odd)})"
         )
     spans = {key: _span(header[key], need, size - start, name) for key, need in needs.items()}
+    ends = [(spans[key], need.spec.nbytes) for key, need in needs.items()]
+    _check_tiling(ends, size - start, name)
     params = {}
     for key, need in needs.items():
         file.seek(start + spans[key])
         array = np.empty(need.spec.shape, need.spec.dtype)
-        if file.readinto(memoryview(array).cast("B")) != array.nbytes:  # type: ignore[attr-defined]
+        if file.readinto(array.data.cast("B")) != array.nbytes:  # type: ignore[attr-defined]
             raise CheckpointError(f"{name}: expected {array.nbytes:,} B of {key}, got fewer")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise CheckpointError(f"{name}: expected finite numbers in {key}, got NaN or infinity")
@@ -177,7 +180,9 @@ def _parse_metadata(metadata: Any, name: str) -> dict[str, Any]:
 def _parse_classes(names: Any, count: int) -> Classes:
     if len(names) != count:
         raise ValueError(f"{len(names)} class names for {count} classes")
-    if all(isinstance(name, int) and not isinstance(name, bool) for name in names):
+    if len(set(names)) != count:
+        raise ValueError("a class name that stands there twice")
+    if all(type(name) is int and -(2**63) <= name < 2**63 for name in names):
         return tuple(names)
     if all(isinstance(name, str) for name in names):
         return tuple(names)
@@ -190,12 +195,33 @@ def _positive(value: Any) -> int:
     return value
 
 
+def _offset(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"an offset of {value!r}")
+    return value
+
+
+def _check_tiling(spans: list[tuple[int, int]], available: int, name: str) -> None:
+    """Raise unless arrays of (first, length) fill ``available`` bytes without gap or overlap."""
+    end = 0
+    for first, length in sorted(spans):
+        if first != end:
+            break
+        end += length
+    if end != available:
+        raise CheckpointError(
+            f"{name}: expected arrays that fill {available:,} B one behind the other, got a gap, "
+            "an overlap or bytes left over; the file was changed"
+        )
+
+
 def _span(entry: Any, need: Need, available: int, name: str) -> int:
     """The first byte of one array, after checking its entry against the network and the file."""
     try:
-        first, last = (int(value) for value in entry["data_offsets"])
+        first, last = (_offset(value) for value in entry["data_offsets"])
         fits = 0 <= first <= last <= available and last - first == need.spec.nbytes
-        same = entry["dtype"] == _DTYPES[need.spec.dtype] and entry["shape"] == list(need.spec.shape)
+        kind, shape = _DTYPES[need.spec.dtype], list(need.spec.shape)
+        same = entry["dtype"] == kind and entry["shape"] == shape
     except (KeyError, TypeError, ValueError):
         fits = same = False
         first = 0

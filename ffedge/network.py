@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .errors import ConfigError
-from .layers import Dense
+from .layers import PRECISIONS, Dense
 from .rules import RULES, Readout, Rule
 
 
@@ -18,7 +18,10 @@ class Network:
 
     layers: at least one; each layer's input is the output of the one below.
     classes: 2 to 65,536. rule: how a layer learns.
-    normalize_input: divide each sample by its root mean square before the first layer.
+    normalize_input: divide each sample by its root mean square before the first layer (float32).
+    precision: "float32", or "int8": weights, readout and activations in 8 bits, see kernels/int8.
+    input_parts: 1; or 2 for signed features in int8, whose positive and negative parts enter side
+    by side.
 
     Raises ConfigError if widths do not meet or the rule cannot train these layers.
 
@@ -30,6 +33,8 @@ class Network:
     classes: int
     rule: Rule
     normalize_input: bool = False
+    precision: str = "float32"
+    input_parts: int = 1
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -48,7 +53,31 @@ class Network:
                 f"Network: expected layer 0 to take more than the rule's "
                 f"{self.rule.label_inputs(self.classes)} label inputs"
             )
+        self._check_precision()
         self.rule.check(self)
+
+    def _check_precision(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ConfigError(
+                f"Network: expected precision one of {', '.join(PRECISIONS)}, got "
+                f"{self.precision!r}"
+            )
+        if self.input_parts not in ((1, 2) if self.precision == "int8" else (1,)):
+            raise ConfigError(
+                f"Network: expected 1 input part (2 for signed features in int8), got "
+                f"{self.input_parts!r}"
+            )
+        if self.precision == "float32":
+            return
+        if self.normalize_input:
+            raise ConfigError("Network: expected normalize_input False in int8, got True")
+        widest = max(self.hidden)
+        bound = sum(127 * 127 * math.isqrt(width * widest) for width in self.hidden)
+        if bound >= 2**31:
+            raise ConfigError(
+                "Network: expected int8 scores summed over the layers below 2**31, got up to "
+                f"{bound:,}; use fewer or narrower layers"
+            )
 
     @classmethod
     def dense(
@@ -59,17 +88,25 @@ class Network:
         rule: Rule | None = None,
         *,
         normalize_input: bool = False,
+        precision: str = "float32",
+        input_parts: int = 1,
     ) -> Network:
-        """Fully connected layers of the given widths; the rule's label inputs are added."""
+        """Fully connected layers of the given widths; label inputs and parts are added."""
         rule = Readout() if rule is None else rule
-        widths = [features + rule.label_inputs(classes), *hidden]
+        widths = [features * input_parts + rule.label_inputs(classes), *hidden]
         layers = tuple(Dense(a, b) for a, b in zip(widths, widths[1:], strict=False))
-        return cls(layers, classes, rule, normalize_input)
+        return cls(layers, classes, rule, normalize_input, precision, input_parts)
 
     @property
     def features(self) -> int:
-        """Width of a sample, label inputs not counted."""
-        return math.prod(self.layers[0].input_shape) - self.rule.label_inputs(self.classes)
+        """Width of a sample: label inputs not counted, parts counted once."""
+        inputs = math.prod(self.layers[0].input_shape) - self.rule.label_inputs(self.classes)
+        return inputs // self.input_parts
+
+    @property
+    def score_exponent(self) -> int:
+        """e of the unit 2**-e of int8 class scores, in which the layers' votes are summed."""
+        return self.rule.score_exponent(self)
 
     @property
     def hidden(self) -> tuple[int, ...]:
@@ -89,6 +126,8 @@ class Network:
             "classes": self.classes,
             "rule": {"name": self.rule.name, **asdict(self.rule)},
             "normalize_input": self.normalize_input,
+            "precision": self.precision,
+            "input_parts": self.input_parts,
         }
 
     @classmethod
@@ -104,6 +143,7 @@ class Network:
             return cls.dense(
                 _whole(description["features"]), hidden, _whole(description["classes"]), rule,
                 normalize_input=bool(description["normalize_input"]),
+                precision=description["precision"], input_parts=_whole(description["input_parts"]),
             )  # fmt: skip
         except (KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"network description: expected the known fields, got {error!r}") from None

@@ -12,7 +12,7 @@ from .buffers import plan_prediction
 from .errors import DataError
 from .model import Model
 from .network import Network
-from .run import Run
+from .run_int8 import AnyRun, make_run
 from .sources import Dataset
 
 Array = np.ndarray[Any, Any]
@@ -30,7 +30,7 @@ class Predictor:
         self.arena = Arena(self.plan)
         for name, array in model.params.items():
             self.arena[name][...] = array
-        self.run = Run(model.network, self.arena)
+        self.run = make_run(model.network, self.arena)
 
     def scores(self, features: Array) -> Array:
         """Class scores, float32 (n, classes): goodness, or summed log-probabilities.
@@ -48,11 +48,13 @@ class Predictor:
 
     def codes(self, features: Array) -> Array:
         """Class codes, int64 (n,): the largest score; ties go to the lowest class."""
-        return self.scores(features).argmax(axis=1)
+        codes: Array = self.scores(features).argmax(axis=1)
+        return codes
 
     def labels(self, features: Array) -> Array:
         """Class names, (n,): int64 or str."""
-        return np.asarray(self.model.classes)[self.codes(features)]
+        names: Array = np.asarray(self.model.classes)[self.codes(features)]
+        return names
 
     def batches(self, data: Dataset) -> Iterator[tuple[Array, Array]]:
         """Scores and true codes of a data set, a batch at a time: views, valid until the next."""
@@ -60,7 +62,7 @@ class Predictor:
         for first in range(0, data.n_samples, self.batch):
             count = min(self.batch, data.n_samples - first)
             self.run.fetch(data, first, count)
-            self.model.network.rule.score_batch(self.run, count)
+            self.run.score_batch(count)
             yield self.run.total[:count], self.run.labels[:count]
 
 
@@ -73,13 +75,13 @@ def check_width(network: Network, features: Array) -> None:
         )
 
 
-def score_rows(run: Run, features: Array, batch: int) -> Array:
+def score_rows(run: AnyRun, features: Array, batch: int) -> Array:
     """Class scores, float32 (n, classes), of raw rows, ``batch`` of them at a time in ``run``."""
     check_width(run.network, features)
-    out = np.empty((len(features), run.network.classes), np.float32)
+    out = np.empty((len(features), run.network.classes), run.total.dtype)
     for first in range(0, len(features), batch):
         count = min(batch, len(features) - first)
         run.fetch_features(features, first, count)
-        run.network.rule.score_batch(run, count)
+        run.score_batch(count)
         out[first : first + count] = run.total[:count]
     return out

@@ -59,14 +59,17 @@ class LayerRun:
         """``length`` = sum of squares of each row of ``out``."""
         normalize.sum_of_squares(self.out, rows, self.length)
 
+    def mean_square(self, rows: int) -> float:
+        """Mean square activity after ``measure``."""
+        return float(self.length[:rows].mean()) / self.width
+
     def rescale(self, rows: int) -> None:
         """Divide each row by its root mean square, after ``measure``."""
         self.goodness = normalize.scale_rows(self.out, rows, self.width, self.length, self.out)
 
     def normalize(self, rows: int) -> None:
         """``measure`` and ``rescale``."""
-        self.measure(rows)
-        self.rescale(rows)
+        self.goodness = normalize.normalize_rows(self.out, rows, self.width, self.length)
 
     def delta_rate(self) -> float:
         """The factor that the optimiser wants inside delta."""
@@ -85,7 +88,9 @@ class LayerRun:
     def update(self, x: Array, rows: int) -> None:
         """Step weight and bias with ``delta``; ends this layer's part of the step."""
         self.step("weight", x, rows, self.delta)
-        self.step("bias", self._run.ones, rows, self.delta)
+        ones = self._run.ones
+        assert ones is not None
+        self.step("bias", ones, rows, self.delta)
         self.updates += 1
 
     def note(self, loss: float, right: float, count: int) -> None:
@@ -105,7 +110,7 @@ class Run:
         self.index, self.offset, self.total = arena["index"], arena["offset"], arena["total"]
         self.length = arena["length"]
         self.ones = arena["ones"] if recipe is not None else None
-        self.tile = arena["tile"] if "tile" in arena else None
+        self.tile = arena["tile"] if "tile" in arena else None  # noqa: SIM401
         for name in network.rule.workspace(network, 1):
             setattr(self, name, arena[name])
         self.layers = [LayerRun(self, i) for i in range(len(network.layers))]
@@ -114,9 +119,8 @@ class Run:
         self.seed = recipe.seed if recipe is not None else 0
         self.samples_seen = 0
         self._fetched: tuple[Array, Array] = (_NO_LABELS, _ALL_ROWS)
-        if recipe is None:
-            for layer in self.layers:
-                network.rule.begin(self, layer)
+        for layer in self.layers:
+            network.rule.begin(self, layer)
 
     def initialize(self) -> None:
         """Random starting weights from the recipe's seed; He's scale for ReLU layers."""
@@ -142,6 +146,21 @@ class Run:
                 layer.updates = 0
             self.network.rule.begin(self, layer)
 
+    def use_all_layers(self) -> None:
+        """Score with all layers from now on, also with those that no stage has reached."""
+        for layer in self.layers[self.last_active + 1 :]:
+            layer.active = False
+            self.network.rule.begin(self, layer)
+        self.last_active = len(self.layers) - 1
+
+    def train_batch(self, count: int) -> None:
+        """Train the active layers on ``count`` fetched samples; the rule decides how."""
+        self.network.rule.train_batch(self, count)
+
+    def score_batch(self, count: int) -> None:
+        """Write the class scores of ``count`` fetched samples to ``total``."""
+        self.network.rule.score_batch(self, count)
+
     def fetch(self, data: Dataset, first: int, count: int, *, shuffle: int | None = None) -> None:
         """Bring samples first..first+count-1 (of permutation ``shuffle``) into the input."""
         subset = _ALL_ROWS if data.rows is None else data.rows
@@ -161,10 +180,6 @@ class Run:
         """Bring the last fetched features into the input once more."""
         features, subset = self._fetched
         limit = np.float32(LIMIT)
-        batch.fetch(
-            features, subset, self.chosen, count, self.mean, self.gain, limit, self.input
-        )
+        batch.fetch(features, subset, self.chosen, count, self.mean, self.gain, limit, self.input)
         if self.network.normalize_input:
-            normalize.sum_of_squares(self.input, count, self.length)
-            width = self.network.features
-            normalize.scale_rows(self.input, count, width, self.length, self.input)
+            normalize.normalize_rows(self.input, count, self.network.features, self.length)

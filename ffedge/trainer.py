@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,8 @@ from .memory import watch_allocations
 from .network import Network
 from .plan import Plan
 from .recipe import Recipe
-from .run import Run
+from .run import LayerRun
+from .run_int8 import AnyRun, Int8Layer, make_run
 from .scaling import Scaler
 from .sources import Dataset
 
@@ -67,7 +68,7 @@ class Trainer:
         self.network, self.recipe = network, recipe
         self.plan: Plan = plan_training(network, recipe, budget)
         self.arena = Arena(self.plan)
-        self.run = Run(network, self.arena, recipe)
+        self.run = make_run(network, self.arena, recipe)
         self.run.initialize()
         self.scaler = self._bind_scaler()
         self.epochs_done = 0
@@ -87,9 +88,10 @@ class Trainer:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.network, self.recipe, self.arena = state["network"], state["recipe"], state["arena"]
         self.plan = self.arena.plan
-        self.run = Run(self.network, self.arena, self.recipe)
+        self.run = make_run(self.network, self.arena, self.recipe)
         self.run.samples_seen, self.run.last_active = state["samples_seen"], state["last_active"]
-        for layer, (active, updates) in zip(self.run.layers, state["layers"], strict=True):
+        layers: Sequence[LayerRun | Int8Layer] = self.run.layers
+        for layer, (active, updates) in zip(layers, state["layers"], strict=True):
             layer.active, layer.updates = active, updates
         self.scaler = self._bind_scaler()
         self.scaler.count = state["scaled"]
@@ -111,7 +113,7 @@ class Trainer:
         return self.arena.measured_bytes
 
     def stop(self) -> None:
-        """Ask a running ``train`` to end after the batch in hand; the weights stay valid."""
+        """Ask ``train`` to end after the batch in hand (or the first); the weights stay valid."""
         self._stopping = True
 
     def learn_scaling(self, data: Dataset) -> None:
@@ -136,9 +138,16 @@ class Trainer:
         """Run the whole recipe; yields at every epoch's end and about every ``tick`` seconds.
 
         data, validation: samples with labels 0..classes-1; the scaler must have been learned.
-        After ``stop`` it yields once more and ends.
+        After ``stop`` it reports the batch in hand and ends. However it ends, ``evaluate`` then
+        asks all layers, as the saved model does, also those that a stop left untrained.
         """
-        self._stopping = False
+        try:
+            yield from self._train(data, validation, tick)
+        finally:
+            self._stopping = False
+            self.run.use_all_layers()
+
+    def _train(self, data: Dataset, validation: Dataset | None, tick: float) -> Iterator[Progress]:
         started = time.perf_counter()
         layerwise = self.recipe.schedule == "layerwise"
         stages = [*range(len(self.network.layers))] if layerwise else [None]
@@ -169,12 +178,12 @@ class Trainer:
                         continue
                     shown = now
                     self.epochs_done += last
-                    accuracy = None
+                    goodness, accuracy = self._goodness(count), None
                     if last and validation is not None:
                         accuracy = self.evaluate(validation)
                     done = (turn + step / steps) / len(stages)
                     yield self._progress(
-                        turn * epochs + epoch + last, stage, done, count, accuracy, last,
+                        turn * epochs + epoch + last, stage, done, goodness, accuracy, last,
                         time.perf_counter() - started,
                     )  # fmt: skip
                     if self._stopping:
@@ -182,7 +191,7 @@ class Trainer:
 
     def _step(self, data: Dataset, first: int, count: int, order: int | None) -> None:
         self.run.fetch(data, first, count, shuffle=order)
-        self.network.rule.train_batch(self.run, count)
+        self.run.train_batch(count)
         self.run.samples_seen += count
 
     def _order(self, epoch: int) -> int | None:
@@ -191,13 +200,20 @@ class Trainer:
             return None
         return int(mix(self.recipe.seed ^ mix(epoch + 1)))
 
+    def _goodness(self, count: int) -> tuple[float, ...]:
+        """Of each layer in training, in the batch in hand."""
+        layer = self.run.layers[self.run.last_active]
+        # Nobody normalises the last layer's activity: it is still there to be measured.
+        layer.measure(count)
+        layer.goodness = layer.mean_square(count)
+        return tuple(run.goodness for run in self.run.layers if run.active)
+
     def _progress(
-        self, epoch: int, stage: int | None, done: float, count: int, validation: float | None,
-        ended: bool, seconds: float,
+        self, epoch: int, stage: int | None, done: float, goodness: tuple[float, ...],
+        validation: float | None, ended: bool, seconds: float,
     ) -> Progress:  # fmt: skip
         layer = self.run.layers[self.run.last_active]
         epochs = self.recipe.epochs * self.recipe.stages(len(self.network.layers))
-        goodness = tuple(run.goodness for run in self.run.layers if run.active)
         return Progress(
             epoch, epochs, stage, done, layer.loss / max(layer.seen, 1),
             layer.right / max(layer.seen, 1), goodness, validation, ended, seconds,
@@ -217,13 +233,11 @@ class Trainer:
         for first in range(0, data.n_samples, self.recipe.batch_size):
             count = min(self.recipe.batch_size, data.n_samples - first)
             self.run.fetch(data, first, count)
-            self.network.rule.score_batch(self.run, count)
+            self.run.score_batch(count)
             right += count_right(self.run, count)
         return right / data.n_samples
 
 
-def count_right(run: Run, count: int) -> int:
+def count_right(run: AnyRun, count: int) -> int:
     """How many of the scored samples have their label's score largest (ties: lowest class)."""
-    return sum(
-        int(run.total[n].argmax() == run.labels[n]) for n in range(count)
-    )
+    return sum(int(run.total[n].argmax() == run.labels[n]) for n in range(count))

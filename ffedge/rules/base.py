@@ -34,6 +34,10 @@ class Rule:
     def check(self, network: Network) -> None:
         """Raise ConfigError if the rule cannot train ``network``."""
 
+    def score_exponent(self, network: Network) -> int:
+        """e of the unit 2**-e of this rule's int8 scores."""
+        raise ConfigError(f"{type(self).__name__}: expected precision float32, got int8")
+
     def params(self, network: Network, index: int) -> dict[str, TensorSpec]:
         """Parameters beyond the layer's own, kept in the model file."""
         return {}
@@ -65,7 +69,10 @@ class Rule:
 
     def probabilities(self, network: Network, scores: np.ndarray[Any, Any]) -> Any:
         """float64 (n, classes), rows sum to 1, of ``score_batch``'s scores (n, classes)."""
-        logits = scores.astype(np.float64) * self.probability_factor(network)
+        factor = self.probability_factor(network)
+        if network.precision == "int8":
+            factor *= 2.0**-network.score_exponent
+        logits = scores.astype(np.float64) * factor
         logits -= logits.max(axis=1, keepdims=True)
         np.exp(logits, out=logits)
         return logits / logits.sum(axis=1, keepdims=True)
@@ -108,7 +115,8 @@ class ClassRule(Rule):
     def train_batch(self, run: Any, count: int) -> None:
         """Forward, local error, update, normalise: layer by layer, nothing is looked back at."""
         x = run.input
-        for layer in run.layers[: run.last_active + 1]:
+        layers = run.layers[: run.last_active + 1]
+        for layer in layers:
             layer.forward(x, count)
             if layer.active:
                 self.scores(run, layer, count)
@@ -120,16 +128,19 @@ class ClassRule(Rule):
                 self.delta(run, layer, count)
                 self.learn(run, layer, count)
                 layer.update(x, count)
-            layer.normalize(count)
-            x = layer.out
+            if layer is not layers[-1]:
+                layer.normalize(count)
+                x = layer.out
 
     def score_batch(self, run: Any, count: int) -> None:
         """Sum of the layers' log-probabilities."""
         run.total[:count] = 0.0
         x = run.input
-        for layer in run.layers[: run.last_active + 1]:
+        layers = run.layers[: run.last_active + 1]
+        for layer in layers:
             layer.forward(x, count)
             self.scores(run, layer, count)
             classes.add_log_probabilities(run.scores, count, np.float32(1.0), run.total)
-            layer.normalize(count)
-            x = layer.out
+            if layer is not layers[-1]:
+                layer.normalize(count)
+                x = layer.out

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..kernels import group
+from ..kernels.int8.group import SCORE_EXP
 from ..tensor import TensorSpec
 from .base import ClassRule
 
@@ -51,6 +52,10 @@ class Group(ClassRule):
                     f"Group: expected at least {network.classes} units (one per class) in layer "
                     f"{i}, got {layer.out_features}; widen the layer or use the readout rule"
                 )
+
+    def score_exponent(self, network: Network) -> int:
+        """That of the kernel's scores."""
+        return SCORE_EXP
 
     def workspace(self, network: Network, batch: int) -> dict[str, TensorSpec]:
         """The base's buffers, and the first unit of each group for every layer."""

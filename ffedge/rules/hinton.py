@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from ..network import Network
 
 
+#: Sets the random numbers of wrong labels apart from those of the starting weights.
+_LABEL_STREAM = 0x5BD1E995
+
+
 @dataclass(frozen=True)
 class Hinton(Rule):
     """Supervised Forward-Forward, faithfully; Hinton 2022 (arXiv 2212.13345), section 3.3.
@@ -48,6 +52,14 @@ class Hinton(Rule):
             value = getattr(self, field)
             if not low <= value <= high:
                 raise ConfigError(f"Hinton: expected {field} in {low:g}..{high:g}, got {value!r}")
+
+    def check(self, network: Network) -> None:
+        """Its goodness against a threshold needs more range than 8 bits."""
+        if network.precision == "int8":
+            raise ConfigError(
+                "Hinton: expected precision float32, got int8; the rules readout and group "
+                "train in int8"
+            )
 
     def label_inputs(self, classes: int) -> int:
         """One input per class."""
@@ -98,8 +110,7 @@ class Hinton(Rule):
 
     def _normalize_input(self, run: Any, rows: int) -> None:
         width = run.network.layers[0].in_features
-        normalize.sum_of_squares(run.input, rows, run.input_length)
-        normalize.scale_rows(run.input, rows, width, run.input_length, run.input)
+        normalize.normalize_rows(run.input, rows, width, run.input_length)
 
     def train_batch(self, run: Any, count: int) -> None:
         """Neutral pass: heads learn and propose wrong labels. Then positive beside negative."""
@@ -109,13 +120,14 @@ class Hinton(Rule):
         run.shown[:count] = run.labels[:count]
         self._show(run, 0, count, neutral=False)
         threshold.wrong_labels(
-            run.total, count, run.labels, run.seed, run.samples_seen, run.shown
+            run.total, count, run.labels, run.seed ^ _LABEL_STREAM, run.samples_seen, run.shown
         )
         self._show(run, count, count, neutral=False)
         rows = 2 * count
         self._normalize_input(run, rows)
         x = run.input
-        for layer in run.layers[: run.last_active + 1]:
+        layers = run.layers[: run.last_active + 1]
+        for layer in layers:
             layer.forward(x, rows)
             layer.measure(rows)
             if layer.active:
@@ -127,8 +139,9 @@ class Hinton(Rule):
                 )  # fmt: skip
                 layer.note(loss / 2, right / 2, count)
                 layer.update(x, rows)
-            layer.rescale(rows)
-            x = layer.out
+            if layer is not layers[-1]:
+                layer.rescale(rows)
+                x = layer.out
 
     def _propose(self, run: Any, count: int) -> None:
         """Fill ``run.total`` with the heads' averaged log-probabilities; train active heads."""
@@ -164,11 +177,13 @@ class Hinton(Rule):
             self._normalize_input(run, count)
             run.total[:count, label] = 0.0
             x = run.input
-            for layer in run.layers[: run.last_active + 1]:
+            layers = run.layers[: run.last_active + 1]
+            for layer in layers:
                 layer.forward(x, count)
                 layer.measure(count)
                 # While only the first layer is trained, it speaks for itself.
                 if layer.index > 0 or run.last_active == 0:
                     threshold.add_goodness(layer.length, count, label, run.total)
-                layer.rescale(count)
-                x = layer.out
+                if layer is not layers[-1]:
+                    layer.rescale(count)
+                    x = layer.out

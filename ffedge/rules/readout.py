@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..kernels import random, readout
+from ..layers import OUTPUT_EXP, weight_exponent
 from ..tensor import PANEL, TensorSpec, panels
 from .base import ClassRule
 
@@ -34,14 +35,28 @@ class Readout(ClassRule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.seed < 2**32:
+        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
             raise ConfigError(f"Readout: expected seed in 0..2**32-1, got {self.seed!r}")
 
+    def check(self, network: Network) -> None:
+        """A frozen M has no int8 form."""
+        if self.frozen and network.precision == "int8":
+            raise ConfigError(
+                "Readout: expected a trained readout in int8, got frozen=True; its M takes "
+                "1 byte per class and unit there"
+            )
+
+    def score_exponent(self, network: Network) -> int:
+        """The finest of the layers' units."""
+        return OUTPUT_EXP + max(weight_exponent(width) for width in network.hidden)
+
     def params(self, network: Network, index: int) -> dict[str, TensorSpec]:
-        """readout (panels, C, 16) float32, unless frozen."""
+        """readout (panels, C, 16) float32 or (C, panels * 16) int8, unless frozen."""
         if self.frozen:
             return {}
         width = network.layers[index].out_features
+        if network.precision == "int8":
+            return {"readout": TensorSpec((network.classes, panels(width) * PANEL), "int8")}
         return {"readout": TensorSpec((panels(width), network.classes, PANEL), "float32")}
 
     def workspace(self, network: Network, batch: int) -> dict[str, TensorSpec]:

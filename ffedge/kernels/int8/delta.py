@@ -1,0 +1,80 @@
+"""From exact integer errors to s8 deltas with one power-of-two scale for the batch.
+
+A rule writes a row of exact terms t (int32); the delta in weight steps per unit of input is
+``t * mantissa * 2**-exponent``. ``weight_shift`` finds the largest s for which every delta times
+2**s fits s8; ``emit_row`` rounds them stochastically. The update's product is then shifted right
+by s: the learning rate is exact, small errors keep their bits, nothing else is ever stored.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...tensor import PANEL
+from ..jit import kernel
+
+#: Largest shift of an update: 24 bits below a weight step, and int32 sums cannot overflow.
+MAX_SHIFT = 24
+
+
+@kernel()
+def peak(row):
+    """Largest magnitude of an int32 row."""
+    most = np.int32(0)
+    for j in range(row.shape[0]):
+        most = max(most, abs(row[j]))
+    return most
+
+
+@kernel()
+def weight_shift(most, mantissa, exponent):
+    """The shift s, 1..MAX_SHIFT, for terms of magnitude up to ``most`` (int, below 2**31)."""
+    bits = 0
+    product = np.int64(most) * np.int64(mantissa)
+    while product > 0:
+        product >>= 1
+        bits += 1
+    return min(max(exponent + 7 - bits, 1), MAX_SHIFT)
+
+
+@kernel()
+def quantize(term, mantissa, fall, word):
+    """``term * mantissa * 2**-fall`` rounded by the random ``word`` (uint32), within +-127."""
+    product = np.int64(term) * np.int64(mantissa)
+    if fall > 0:
+        noise = np.int64(word)
+        noise = noise << (fall - 32) if fall > 32 else noise >> (32 - fall)
+        product = (product + noise) >> fall
+    else:
+        product = product << min(-fall, 40) if abs(product) < 128 else product << min(-fall, 1)
+    return np.int8(min(max(product, np.int64(-127)), np.int64(127)))
+
+
+@kernel()
+def emit_row(row, r, mantissa, fall, row_word, unit_words, delta):
+    """Round one sample's row into the layout of ``dense.update``.
+
+    row         int32  (panels * 16,)         read
+    r           int                           read     sample
+    fall        int                           read     exponent - shift
+    row_word    uint32                        read     random word of the sample
+    unit_words  uint32 (panels * 16,)         read     random words of the units
+    delta       int8   (panels, groups, 16, 4)  written  in [:, r // 4, :, r % 4]
+    """
+    for p in range(delta.shape[0]):
+        for lane in range(PANEL):
+            j = p * PANEL + lane
+            value = np.int8(0)
+            if row[j] != 0:
+                word = np.uint32(row_word + unit_words[j])
+                value = quantize(row[j], mantissa, fall, word)
+            delta[p, r // 4, lane, r % 4] = value
+
+
+@kernel()
+def clear_tail(rows, delta):
+    """Zero the samples that fill the last group of four."""
+    for r in range(rows, (rows + 3) // 4 * 4):
+        for p in range(delta.shape[0]):
+            for lane in range(PANEL):
+                delta[p, r // 4, lane, r % 4] = np.int8(0)

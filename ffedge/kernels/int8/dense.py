@@ -1,0 +1,165 @@
+"""Fully connected layer in int8: forward product with its epilogue, and update in place."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...tensor import PANEL
+from ..jit import kernel
+from ..random import bits
+from .dot4 import (
+    PANELS,
+    ROWS,
+    round_full,
+    round_one,
+    tile_column,
+    tile_full,
+    tile_one,
+    tile_row,
+)
+
+#: Biases are clipped here, so that 127 * 127 * I + |bias| < 2**31 for I <= 131,071.
+MAX_BIAS = 1 << 24
+
+
+@kernel()
+def _requantize(tile, tile_rows, count, panels, bias, p, shift, r, y):
+    """``y[r + n] = clip((sum + bias) >> shift, 0, 127)`` for ``count`` rows of a tile."""
+    for v in range(panels):
+        for n in range(count):
+            at = (v * tile_rows + n) * PANEL
+            unit = (p + v) * PANEL
+            for lane in range(PANEL):
+                total = np.int32(tile[at + lane] + bias[unit + lane]) >> shift
+                y[r + n, unit + lane] = np.uint8(min(max(total, np.int32(0)), np.int32(127)))
+
+
+@kernel()
+def forward(x, rows, weight, bias, shift, tile, y):
+    """``y[:rows] = clip((x[:rows] @ weight + bias) >> shift, 0, 127)``
+
+    x       uint8  (capacity, X)                 read     unit 2**-x_exp, 0..127; X >= 4*ceil(I/4)
+    weight  int8   (panels, ceil(I/4), 16, 4)    read     unit 2**-w_exp, -127..127
+    bias    int32  (panels * 16,)                read     unit 2**-(x_exp + w_exp), |b| <= 2**24;
+                                                          the rounding half is already in it
+    shift   int32                                read     x_exp + w_exp - y_exp, 0..24
+    tile    int32  (PANELS * ROWS * 16,)         written  workspace
+    y       uint8  (capacity, panels * 16)       written  unit 2**-y_exp
+
+    Sums: int32, below 2**31 for I <= 131,071. Rounding: halves up.
+    """
+    quads, x_row = weight.shape[1], x.shape[1]
+    w_panel = quads * 4 * PANEL
+    p = 0
+    while p < weight.shape[0]:
+        wide = p + PANELS <= weight.shape[0]
+        at, r = p * w_panel, 0
+        while r + ROWS <= rows:
+            if wide:
+                tile_full(x, r * x_row, x_row, quads, weight, at, w_panel, tile)
+            else:
+                tile_column(x, r * x_row, x_row, quads, weight, at, w_panel, tile)
+            _requantize(tile, ROWS, ROWS, PANELS if wide else 1, bias, p, shift, r, y)
+            r += ROWS
+        while r < rows:
+            if wide:
+                tile_row(x, r * x_row, x_row, quads, weight, at, w_panel, tile)
+            else:
+                tile_one(x, r * x_row, x_row, quads, weight, at, w_panel, tile)
+            _requantize(tile, 1, 1, PANELS if wide else 1, bias, p, shift, r, y)
+            r += 1
+        p += PANELS if wide else 1
+
+
+@kernel()
+def interleave(x, rows, inputs, xt):
+    """Four samples side by side: ``xt[i, b // 4, b % 4] = x[b, i]``, zero from ``rows`` on.
+
+    x   uint8 (capacity, X)                          read
+    xt  uint8 (4 * ceil(I/4), ceil(capacity/4), 4)   written  in the first ceil(rows/4) groups
+    """
+    for group in range((rows + 3) // 4):
+        for j in range(4):
+            row = 4 * group + j
+            for i in range(xt.shape[0]):
+                xt[i, group, j] = x[row, i] if row < rows and i < inputs else np.uint8(0)
+
+
+@kernel()
+def fill_words(seed, first, out):
+    """``out[n] = bits(seed, first + n)``, uint32: one part of the rounding's random numbers."""
+    for n in range(out.shape[0]):
+        out[n] = bits(seed, first + n)
+
+
+@kernel()
+def update(xt, rows, delta, shift, input_words, unit_words, weight):
+    """``weight += round((xt @ delta) * 2**-shift)``, stochastically, saturating at +-127.
+
+    xt           uint8  (4 * ceil(I/4), groups, 4)        read     see ``interleave``
+    delta        int8   (panels, groups, 16, 4)           read     [p, b // 4, unit, b % 4], zero
+                                                                   for samples from ``rows`` on
+    shift        int                                      read     1..24
+    input_words  uint32 (4 * ceil(I/4),)                  read     random words of the inputs
+    unit_words   uint32 (panels * 16,)                    read     random words of the units
+    weight       int8   (panels, ceil(I/4), 16, 4)        read, written
+
+    Sums: int32, at most 127 * 127 * rows + 2**24; rows <= 65,536. Returns how many weights
+    changed. Groups of four inputs that are zero in every sample are skipped.
+    """
+    groups = (rows + 3) // 4
+    x_row = xt.shape[1] * 4
+    w_panel = weight.shape[1] * 4 * PANEL
+    d_panel = delta.shape[1] * 4 * PANEL
+    changed = 0
+    for k in range(weight.shape[1]):
+        silent = True
+        for i in range(4 * k, 4 * k + 4):
+            for group in range(groups):
+                if xt[i, group, 0] | xt[i, group, 1] | xt[i, group, 2] | xt[i, group, 3]:
+                    silent = False
+                    break
+            if not silent:
+                break
+        if silent:
+            continue
+        p = 0
+        while p < weight.shape[0]:
+            to = p * w_panel + k * 4 * PANEL
+            if p + PANELS <= weight.shape[0]:
+                changed += round_full(
+                    xt, 4 * k * x_row, x_row, groups, delta, p * d_panel, d_panel, shift,
+                    input_words, 4 * k, unit_words, p * PANEL, weight, to, w_panel,
+                )  # fmt: skip
+                p += PANELS
+            else:
+                changed += round_one(
+                    xt, 4 * k * x_row, x_row, groups, delta, p * d_panel, d_panel, shift,
+                    input_words, 4 * k, unit_words, p * PANEL, weight, to, w_panel,
+                )  # fmt: skip
+                p += 1
+    return changed
+
+
+@kernel()
+def update_bias(delta, rows, shift, scale, bias_word, unit_words, bias):
+    """``bias += round(sum of delta * 2**(scale - shift))``, stochastically, within +-2**24.
+
+    delta       int8   (panels, groups, 16, 4)  read
+    scale       int                             read     2 * x_exp: a bias is the weight of 1.0
+    bias_word   uint32                          read     random word of that input
+    unit_words  uint32 (panels * 16,)           read     random words of the units
+    bias        int32  (panels * 16,)           read, written
+    """
+    groups = (rows + 3) // 4
+    for p in range(delta.shape[0]):
+        for lane in range(PANEL):
+            total = np.int64(0)
+            for group in range(groups):
+                for j in range(4):
+                    total += np.int64(delta[p, group, lane, j])
+            unit = p * PANEL + lane
+            noise = np.int64(np.uint32(bias_word + unit_words[unit]) >> np.uint32(32 - shift))
+            step = ((total << scale) + noise) >> shift
+            value = np.int64(bias[unit]) + step
+            bias[unit] = np.int32(min(max(value, -MAX_BIAS), MAX_BIAS))

@@ -1,0 +1,111 @@
+"""Mono-Forward's readout in int8: scores, delta, and the update of M with stochastic rounding."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..jit import kernel
+from ..random import bits
+from .delta import clear_tail, emit_row, peak, quantize, weight_shift
+
+
+@kernel()
+def readout_scores(y, rows, readout, scores):
+    """``scores = y @ M.T``
+
+    y        uint8 (capacity, Y)  read     zero beyond the width
+    readout  int8  (C, Y)         read     M, -127..127
+    scores   int32 (capacity, C)  written  below 2**31 for Y <= 131,071
+    """
+    for r in range(rows):
+        for c in range(readout.shape[0]):
+            total = np.int32(0)
+            for j in range(readout.shape[1]):
+                total = np.int32(total + np.int32(y[r, j]) * np.int32(readout[c, j]))
+            scores[r, c] = total
+
+
+@kernel()
+def _delta_row(y, r, errors, readout, row):
+    """``row = (errors @ M) * (y > 0)``: exact, int32 (Y,), Q15 times M's unit.
+
+    |row| <= 127 * 65,536: the errors of one sample sum to at most 2 in magnitude.
+    """
+    for j in range(row.shape[0]):
+        row[j] = np.int32(0)
+    for c in range(readout.shape[0]):
+        error = errors[r, c]
+        if error != 0:
+            for j in range(row.shape[0]):
+                row[j] = np.int32(row[j] + error * np.int32(readout[c, j]))
+    for j in range(row.shape[0]):
+        if y[r, j] == np.uint8(0):
+            row[j] = 0
+
+
+@kernel()
+def readout_delta(
+    y, rows, errors, readout, mantissa, exponent, seed, unit_words, row, delta
+):
+    """The layer's deltas and their shift.
+
+    errors    int32 (capacity, C)             read     Q15
+    mantissa, exponent  int                   read     rate / batch in weight steps, see ``delta``
+    seed      uint32                          read     of this step's sample words
+    row       int32 (Y,)                      written  workspace
+    delta     int8  (panels, groups, 16, 4)   written
+
+    Returns the shift of the weight update; 0 if there is nothing to do.
+    """
+    most = np.int32(0)
+    for r in range(rows):
+        _delta_row(y, r, errors, readout, row)
+        most = max(most, peak(row))
+    if most == 0:
+        return 0
+    shift = weight_shift(most, mantissa, exponent)
+    for r in range(rows):
+        # A second pass costs less than a buffer for all rows; a single row is still there.
+        if rows > 1:
+            _delta_row(y, r, errors, readout, row)
+        emit_row(row, r, mantissa, exponent - shift, bits(seed, r), unit_words, delta)
+    clear_tail(rows, delta)
+    return shift
+
+
+@kernel()
+def update_readout(y, rows, errors, mantissa, exponent, seed, unit_words, sums, readout):
+    """``M += round(rate / batch * errors.T @ y)``, stochastically, saturating at +-127.
+
+    y             uint8 (capacity, Y)  read
+    errors        int32 (capacity, C)  read     Q15
+    mantissa, exponent  int            read     rate / batch in steps of M
+    seed          uint32               read     of this step's class words
+    unit_words    uint32 (Y,)          read     random words of the units
+    sums          int32 (Y,)           written  workspace
+    readout       int8  (C, Y)         read, written
+    """
+    most = np.int64(0)
+    for r in range(rows):
+        for c in range(readout.shape[0]):
+            most = max(most, abs(np.int64(errors[r, c])))
+    if most == 0:
+        return
+    shift = weight_shift(most, mantissa, exponent)
+    width = readout.shape[1]
+    for c in range(readout.shape[0]):
+        for j in range(width):
+            sums[j] = 0
+        for r in range(rows):
+            word = bits(seed, (np.int64(c) << 32) + r)
+            value = quantize(np.int64(errors[r, c]), mantissa, exponent - shift, word)
+            if value != np.int8(0):
+                for j in range(width):
+                    sums[j] = np.int32(sums[j] + np.int32(value) * np.int32(y[r, j]))
+        row_word = bits(seed, (np.int64(c) << 32) + (np.int64(1) << 31))
+        for j in range(width):
+            noise = np.int32(np.uint32(row_word + unit_words[j]) >> np.uint32(32 - shift))
+            step = np.int32(np.int32(sums[j] + noise) >> np.int32(shift))
+            value32 = np.int32(readout[c, j]) + min(max(step, np.int32(-127)), np.int32(127))
+            readout[c, j] = np.int8(min(max(value32, np.int32(-127)), np.int32(127)))
+

@@ -1,0 +1,256 @@
+"""The int8 network bound to its arena: what ``run`` is to float32, in the integers of kernels/int8.
+
+Exponents are chosen here and nowhere else. With e for a power of two, a real value is its
+integer times 2**-e: inputs of every layer INPUT_EXP, activities OUTPUT_EXP, weights and readout
+``weight_exponent(fan-in)``. Updates are stochastically rounded into the weights; the random
+numbers depend on seed, layer, update, input, unit and sample only.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .arena import Arena
+from .buffers import parameters
+from .kernels import batch, random
+from .kernels.int8 import dense, group, normalize, readout, start, step
+from .kernels.int8 import input as int8_input
+from .kernels.int8.input import INPUT_EXP
+from .layers import OUTPUT_EXP, weight_exponent
+from .network import Network
+from .recipe import Recipe
+from .rules import Group, Readout
+from .run import Run
+from .sources import Dataset
+
+Array = np.ndarray[Any, Any]
+
+_ALL_ROWS = np.empty(0, np.int32)
+
+
+def fixed_point(value: float) -> tuple[int, int]:
+    """(mantissa, exponent) with ``value`` = mantissa * 2**-exponent, mantissa in 2**14..2**15.
+
+    Exact to 15 bits: a learning rate as the integer kernels take it.
+    """
+    fraction, power = math.frexp(value)
+    return round(fraction * 2**15), 15 - power
+
+
+class Int8Layer:
+    """One layer with its arrays and exponents."""
+
+    def __init__(self, run: Int8Run, index: int) -> None:
+        arena, network, recipe = run.arena, run.network, run.recipe
+        described = network.layers[index]
+        self.index, self.width, self.inputs = index, described.out_features, described.in_features
+        self.params = {name: arena[f"layer{index}.{name}"] for name in parameters(network, index)}
+        self.weight, self.bias = self.params["weight"], self.params["bias"]
+        self.out, self.length = arena[f"layer{index}.out"], arena["length"]
+        self.weight_exp = weight_exponent(self.inputs)
+        self.shift = np.int32(INPUT_EXP + self.weight_exp - OUTPUT_EXP)
+        self.gain = np.float32(2**INPUT_EXP) * np.sqrt(np.float32(self.width))
+        self.active, self.updates = False, 0
+        self.loss, self.right, self.seen, self.goodness = 0.0, 0.0, 0, 0.0
+        #: Weights changed and offered to change since the epoch began.
+        self.changed, self.offered = 0, 0
+        self.scratch: list[Array] = []
+        if recipe is not None:
+            names = ("xt", "delta", "row", "sums", "input_words", "unit_words")
+            self.scratch = [arena[f"layer{index}.{name}"] for name in names]
+
+    def forward(self, x: Array, rows: int, tile: Array) -> None:
+        """``out = clip((x @ weight + bias) >> shift, 0, 127)``."""
+        dense.forward(x, rows, self.weight, self.bias, self.shift, tile, self.out)
+
+    def measure(self, rows: int) -> None:
+        """``length`` = sum of squares of each row of ``out``, an exact int32."""
+        normalize.sum_of_squares(self.out, rows, self.length)
+
+    def mean_square(self, rows: int) -> float:
+        """Mean square activity after ``measure``, in real units."""
+        return float(self.length[:rows].mean()) / self.width / 4.0**OUTPUT_EXP
+
+    def normalize(self, rows: int) -> None:
+        """Divide each row by its root mean square, in place."""
+        total = normalize.normalize_rows(self.out, rows, self.gain, self.length)
+        self.goodness = total / (rows * self.width * 4**OUTPUT_EXP)
+
+
+class Int8Run:
+    """Arena, network and the moves of a step; ``recipe`` is None where only prediction is wanted."""
+
+    def __init__(self, network: Network, arena: Arena, recipe: Recipe | None = None) -> None:
+        self.network, self.arena, self.recipe = network, arena, recipe
+        self.mean, self.gain = arena["input.mean"], arena["input.gain"]
+        self.input, self.labels, self.chosen = arena["input"], arena["labels"], arena["chosen"]
+        self.total, self.scores, self.tile = arena["total"], arena["scores"], arena["tile"]
+        self.errors = arena["errors"] if recipe is not None else None
+        self.layers = [Int8Layer(self, i) for i in range(len(network.layers))]
+        self.last_active = len(self.layers) - 1
+        self.factor, self.samples_seen = 1.0, 0
+        self.seed = recipe.seed if recipe is not None else 0
+        rule = network.rule
+        assert isinstance(rule, Readout | Group)
+        self._rule = rule
+        self._smoothing = np.int32(round(rule.smoothing * 2**15))
+        self._votes = network.score_exponent
+        self._rate: tuple[float, int, tuple[int, int]] = (-1.0, 0, (0, 0))
+        if recipe is None:
+            self._begin_rule()
+
+    def initialize(self) -> None:
+        """Random starting weights from the recipe's seed: the float32 ones, rounded."""
+        for layer in self.layers:
+            seed = (self.seed * 0x01000193 + layer.index * 2) % 2**32
+            scale = np.float32((1.0 / layer.inputs) ** 0.5) * np.float32(2.0**layer.weight_exp)
+            start.fill_weights(seed, layer.inputs, layer.width, scale, layer.weight)
+            # The half of the forward rounding lives in the bias.
+            layer.bias[:] = 1 << (int(layer.shift) - 1)
+            if "readout" in layer.params:
+                scale = np.float32((1.0 / layer.width) ** 0.5 * 2.0 ** weight_exponent(layer.width))
+                start.fill_readout(seed + 1, layer.width, scale, layer.params["readout"])
+
+    def begin_stage(self, stage: int | None) -> None:
+        """Make layer ``stage`` (None: all layers) active."""
+        self.last_active = len(self.layers) - 1 if stage is None else stage
+        for layer in self.layers[: self.last_active + 1]:
+            layer.active = stage is None or layer.index == stage
+            if layer.active:
+                layer.updates = 0
+        self._begin_rule()
+
+    def use_all_layers(self) -> None:
+        """Score with all layers from now on, also with those that no stage has reached."""
+        for layer in self.layers[self.last_active + 1 :]:
+            layer.active = False
+        self.last_active = len(self.layers) - 1
+        self._begin_rule()
+
+    def _begin_rule(self) -> None:
+        rule = self._rule
+        if not isinstance(rule, Group):
+            return
+        for layer in self.layers:
+            starts = self.arena[f"layer{layer.index}.groups"]
+            starts[:] = rule.starts(layer.width, self.network.classes)
+            sizes = np.diff(starts)
+            self.arena[f"layer{layer.index}.factors"][:] = group_factors(rule, sizes)
+            self.arena[f"layer{layer.index}.shares"][:] = (sizes.min() * 2**15) // sizes
+
+    def fetch(self, data: Dataset, first: int, count: int, *, shuffle: int | None = None) -> None:
+        """Bring samples first..first+count-1 (of permutation ``shuffle``) into the input."""
+        subset = _ALL_ROWS if data.rows is None else data.rows
+        seed = 0 if shuffle is None else shuffle
+        batch.choose_rows(first, count, data.n_samples, seed, shuffle is not None, self.chosen)
+        batch.fetch_labels(data.labels, subset, self.chosen, count, self.labels)
+        self._quantize(data.features, subset, count)
+
+    def fetch_features(self, features: Array, first: int, count: int) -> None:
+        """Bring rows first..first+count-1 of unlabelled data into the input."""
+        batch.choose_rows(first, count, len(features), 0, False, self.chosen)
+        self._quantize(features, _ALL_ROWS, count)
+
+    def _quantize(self, features: Array, subset: Array, count: int) -> None:
+        int8_input.fetch(
+            features, subset, self.chosen, count, self.mean, self.gain,
+            self.network.input_parts, self.input,
+        )  # fmt: skip
+
+    def train_batch(self, count: int) -> None:
+        """Train the active layers on ``count`` fetched samples."""
+        x = self.input
+        layers = self.layers[: self.last_active + 1]
+        for layer in layers:
+            if layer.active:
+                self._step(layer, x, count)
+            else:
+                layer.forward(x, count, self.tile)
+            if layer is not layers[-1]:
+                layer.normalize(count)
+                x = layer.out
+
+    def _step(self, layer: Int8Layer, x: Array, count: int) -> None:
+        assert self.recipe is not None
+        rate = self.recipe.optimizer.rate * self.factor
+        if self._rate[:2] != (rate, count):
+            self._rate = (rate, count, fixed_point(rate / count))
+        mantissa, exponent = self._rate[2]
+        layer.updates += 1
+        # Wraps after 2**32 updates, by when nobody remembers the first one.
+        seed = random.bits((self.seed + 0x9E3779B9 * layer.index) % 2**32, layer.updates)
+        xt, delta, row, sums, input_words, unit_words = layer.scratch
+        weight_fall = 15 - layer.weight_exp + INPUT_EXP
+        rule = self._rule
+        if isinstance(rule, Readout):
+            readout_exp = weight_exponent(layer.width)
+            missed, right, changed = step.readout_step(
+                x, count, layer.inputs, self.labels, layer.weight, layer.bias,
+                layer.params["readout"], layer.shift, OUTPUT_EXP + readout_exp, self._smoothing,
+                mantissa, exponent + weight_fall + readout_exp,
+                exponent + 15 - readout_exp + OUTPUT_EXP, seed, layer.out, self.tile, self.scores,
+                self.errors, xt, delta, row, sums, input_words, unit_words,
+            )  # fmt: skip
+        else:
+            name = f"layer{layer.index}"
+            starts = self.arena[f"{name}.groups"]
+            mantissa, exponent = group_rate(rule, rate / count, int(np.diff(starts).min()))
+            missed, right, changed = step.group_step(
+                x, count, layer.inputs, self.labels, layer.weight, layer.bias, layer.shift,
+                group.SCORE_EXP, self._smoothing, mantissa, exponent + weight_fall, seed, starts,
+                rule.squared, self.arena[f"{name}.factors"], self.arena[f"{name}.shares"],
+                layer.out, self.tile, self.scores, self.errors, xt, delta, row,
+                input_words, unit_words,
+            )  # fmt: skip
+        layer.loss += missed / 2**15
+        layer.right += right
+        layer.seen += count
+        layer.changed += changed
+        layer.offered += layer.inputs * layer.width
+
+    def score_batch(self, count: int) -> None:
+        """Sum of the layers' scores, exact int32 in units of 2**-``network.score_exponent``."""
+        self.total[:count] = 0
+        x = self.input
+        layers = self.layers[: self.last_active + 1]
+        for layer in layers:
+            layer.forward(x, count, self.tile)
+            if isinstance(self._rule, Group):
+                name = f"layer{layer.index}"
+                group.group_scores(
+                    layer.out, count, self.arena[f"{name}.groups"], self._rule.squared,
+                    self.arena[f"{name}.factors"], self.scores,
+                )  # fmt: skip
+                shift = 0
+            else:
+                readout.readout_scores(layer.out, count, layer.params["readout"], self.scores)
+                shift = self._votes - OUTPUT_EXP - weight_exponent(layer.width)
+            step.add_scores(self.scores, count, shift, self.total)
+            if layer is not layers[-1]:
+                layer.normalize(count)
+                x = layer.out
+
+
+def group_factors(rule: Group, sizes: Array) -> Array:
+    """``kernels.int8.group``'s factors, int64 (C,): sharpness / |group| in the scores' units."""
+    power = 2 if rule.squared else 1
+    scale = float(rule.factor) * 2.0 ** (group.SCORE_EXP + group.FACTOR_EXP - power * OUTPUT_EXP)
+    return np.array([math.floor(scale / size + 0.5) for size in sizes], np.int64)
+
+
+def group_rate(rule: Group, rate: float, smallest: int) -> tuple[int, int]:
+    """Rate in the terms of ``group_delta``: times the goodness's slope at the smallest group."""
+    slope = float(rule.factor) / smallest * (2.0 / 2**OUTPUT_EXP if rule.squared else 1.0)
+    return fixed_point(rate * slope)
+
+
+AnyRun = Run | Int8Run
+
+
+def make_run(network: Network, arena: Arena, recipe: Recipe | None = None) -> AnyRun:
+    """The run of the network's precision."""
+    kind = Int8Run if network.precision == "int8" else Run
+    return kind(network, arena, recipe)
