@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from .errors import ConfigError
-from .plan import ALIGNMENT, Buffer, Plan
+from .errors import BudgetError, ConfigError
+from .plan import ALIGNMENT, Buffer, Plan, aligned
 
 _CANARY = 0xA5
 
@@ -25,7 +24,15 @@ class Arena:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         total = plan.peak + 2 * ALIGNMENT
-        self._block = np.zeros(total, np.uint8)
+        try:
+            self._block = np.zeros(total, np.uint8)
+        except (MemoryError, ValueError):  # the latter beyond the address space
+            raise BudgetError(
+                f"arena: expected {total:,} B from this machine, got a refusal; lower the layer "
+                "widths or the batch size",
+                required=total,
+                budget=0,
+            ) from None
         self._start = -self._block.ctypes.data % ALIGNMENT
         self._guard = self._block[self._start + plan.peak :]
         self._guard[:] = _CANARY
@@ -58,7 +65,7 @@ class Arena:
         """Bytes from the block's start to the end of the farthest array, by their addresses."""
         origin = self._block.ctypes.data + self._start
         ends = (view.ctypes.data + view.nbytes - origin for view in self._views.values())
-        return math.ceil(max(ends, default=0) / ALIGNMENT) * ALIGNMENT
+        return aligned(max(ends, default=0))
 
     def check(self) -> None:
         """Raise if anything was written behind the last buffer."""

@@ -5,15 +5,21 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .buffers import plan_training
 from .errors import BudgetError, ConfigError
 from .network import Network
+from .optimizers import Optimizer, named_optimizer
 from .recipe import Recipe
-from .rules import Rule
+from .rules import Group, Rule
 from .sources import Dataset
 
+#: Share of zeros from which on relations between pixels are worth more than equal spreads.
+SPARSE = 0.6
+
 #: Widths tried for the two hidden layers, widest first, when a budget is all that is given.
-WIDTHS = (500, 400, 320, 256, 200, 160, 128, 96, 64, 48, 32, 24, 16, 12, 8)
+WIDTHS = (500, 400, 320, 256, 224, 192, 176, 160, 144, 128, 112, 96, 80, 64, 48, 32, 24, 16, 12, 8)
 
 #: Updates that a whole training run should have, about.
 UPDATES = 5_000
@@ -30,13 +36,45 @@ def choose_epochs(samples: int, batch: int) -> int:
 
 
 def choose_scaling(data: Dataset) -> str:
-    """"global" for pixels and counts (unsigned bytes in two or more dimensions), else "standard"."""
-    return "global" if data.features.dtype.kind == "u" and len(data.feature_shape) > 1 else "standard"
+    """Global for data of mostly zeros and nothing below (pixels, counts), else standard.
+
+    Looks at 256 samples spread over the set, one at a time.
+    """
+    zeros = looked_at = 0
+    for sample in range(0, data.n_samples, max(1, data.n_samples // 256)):
+        row = data.features[sample if data.rows is None else data.rows[sample]]
+        if row.min() < 0:
+            return "standard"
+        zeros += row.size - int(np.count_nonzero(row))
+        looked_at += row.size
+    return "global" if zeros > SPARSE * looked_at else "standard"
+
+
+def choose_parts(data: Dataset, scaling: str) -> int:
+    """Input parts of an int8 network: 1 if no scaled feature can be negative, else 2."""
+    if scaling == "standard":
+        return 2
+    if data.features.dtype.kind == "u":
+        return 1
+    rows = range(data.n_samples) if data.rows is None else data.rows
+    return 2 if any(data.features[row].min() < 0 for row in rows) else 1
+
+
+def choose_optimizer(rule: Rule, precision: str, rate: float | None = None) -> Optimizer:
+    """Adam in float32; SGD in int8, whose weights hold no moments, at a rate for the rule."""
+    if precision == "float32":
+        return named_optimizer("adam", rate)
+    if rate is None:
+        rate = 0.25
+        if isinstance(rule, Group):
+            rate = 0.05 if rule.squared else 0.2
+    return named_optimizer("sgd", rate)
 
 
 def choose_hidden(
-    features: int, classes: int, rule: Rule, recipe: Recipe, budget: int | None
-) -> tuple[int, ...]:
+    features: int, classes: int, rule: Rule, recipe: Recipe, budget: int | None,
+    precision: str = "float32", input_parts: int = 1,
+) -> tuple[int, ...]:  # fmt: skip
     """Two equal hidden layers: the widest of ``WIDTHS`` whose plan fits the budget.
 
     Raises BudgetError if not even the narrowest fits.
@@ -46,7 +84,11 @@ def choose_hidden(
     refusal: BudgetError | ConfigError | None = None
     for width in WIDTHS:
         try:
-            plan_training(Network.dense(features, (width, width), classes, rule), recipe, budget)
+            network = Network.dense(
+                features, (width, width), classes, rule,
+                precision=precision, input_parts=input_parts,
+            )  # fmt: skip
+            plan_training(network, recipe, budget)
         except (BudgetError, ConfigError) as error:
             if refusal is None or isinstance(error, BudgetError):
                 refusal = error

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-import inspect
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 
-from .checks import NotFitted, check_features, check_labels, seed_of
-from .defaults import choose_batch, choose_epochs, choose_scaling
-from .errors import ConfigError, DataError
+from .checks import (
+    NotFitted,
+    check_classes,
+    check_features,
+    check_label,
+    check_labels,
+    check_same,
+    fill_sample,
+    seed_of,
+    whole,
+    widths_of,
+)
+from .defaults import (
+    choose_batch,
+    choose_epochs,
+    choose_optimizer,
+    choose_parts,
+    choose_scaling,
+)
+from .errors import CheckpointError, ConfigError, DataError
 from .model import Model
 from .model_file import load_model, save_model
 from .network import Network
 from .optimizers import Optimizer, named_optimizer
+from .parameters import Parameters
 from .predict import score_rows
 from .recipe import Recipe
 from .rules import Rule, named_rule
@@ -29,14 +48,16 @@ Array = np.ndarray[Any, Any]
 SCALER_SAMPLES = 1000
 
 
-class FFClassifier:
+class FFClassifier(Parameters):
     """A multi-layer classifier trained by Forward-Forward, layer by layer, inside a byte budget.
 
     hidden_layer_sizes: widths of the hidden layers, each at least 1.
     rule: "readout", "readout-frozen", "group", "group-mean", "hinton", or an object of
     ``ffedge.rules`` with options.
-    precision: "float32".
-    optimizer: "adam", "momentum", "sgd", or one of ``ffedge.optimizers`` with options.
+    precision: "float32", or "int8": weights, activations and updates in 8 bits, the same bits
+    on every machine; rules readout, group and group-mean.
+    optimizer: "auto" (Adam; in int8 SGD, the only one there), "adam", "momentum", "sgd", or one
+    of ``ffedge.optimizers`` with options.
     learning_rate: None takes the optimiser's own default.
     max_iter: passes over the data in ``fit``; None takes enough for about 5,000 updates, at
     least 10 and at most 200.
@@ -55,7 +76,7 @@ class FFClassifier:
     >>> model = FFClassifier((64, 64), max_iter=5, random_state=0)
     >>> model = model.fit(train.features, train.labels)
     >>> bool(model.score(test.features, test.labels) > 0.9), model.plan_.peak
-    (True, 218624)
+    (True, 181504)
     """
 
     def __init__(
@@ -64,7 +85,7 @@ class FFClassifier:
         *,
         rule: str | Rule = "readout",
         precision: str = "float32",
-        optimizer: str | Optimizer = "adam",
+        optimizer: str | Optimizer = "auto",
         learning_rate: float | None = None,
         max_iter: int | None = None,
         batch_size: int | str = "auto",
@@ -89,49 +110,10 @@ class FFClassifier:
         self.warm_start = warm_start
         self.random_state = random_state
 
-    # scikit-learn's protocol, without its base class
-
-    @classmethod
-    def _names(cls) -> list[str]:
-        return sorted(name for name in inspect.signature(cls).parameters)
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The constructor's parameters by name."""
-        return {name: getattr(self, name) for name in self._names()}
-
-    def set_params(self, **params: Any) -> FFClassifier:
-        """Change constructor parameters; ConfigError for a name that there is not."""
-        for name, value in params.items():
-            if name not in self._names():
-                raise ConfigError(
-                    f"FFClassifier: expected one of {', '.join(self._names())}, got {name!r}"
-                )
-            setattr(self, name, value)
-        return self
-
-    def __repr__(self) -> str:
-        signature = inspect.signature(type(self)).parameters
-        changed = (
-            f"{name}={getattr(self, name)!r}"
-            for name in signature
-            if repr(getattr(self, name)) != repr(signature[name].default)
-        )
-        return f"FFClassifier({', '.join(changed)})"
-
-    def __sklearn_tags__(self) -> Any:
-        """What scikit-learn wants to know of an estimator; called by scikit-learn only."""
-        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
-
-        return Tags(
-            estimator_type="classifier",
-            target_tags=TargetTags(required=True),
-            classifier_tags=ClassifierTags(),
-            input_tags=InputTags(sparse=False, allow_nan=False),
-        )
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """Whether predictions are possible."""
-        return hasattr(self, "_trainer")
+    n_features_in_: int
+    feature_names_in_: Array
+    #: Names of the mappings that ``learn_one`` got, if it did.
+    _columns: tuple[Any, ...] | None = None
 
     # Training
 
@@ -142,23 +124,19 @@ class FFClassifier:
         BudgetError if the plan exceeds ``max_memory``. An interrupt leaves the last good state.
         """
         X = check_features(self, X, reset=True)
+        self._columns = None
         codes, classes = check_labels(y, len(X))
-        if len(classes) < 2:
-            raise DataError(
-                f"FFClassifier: expected at least 2 classes in y, got one class: {classes[0]!r}"
-            )
         data = from_arrays(X, codes, classes=range(len(classes)))
-        network = self._network(data.width, len(classes))
         recipe = self._recipe(data)
+        parts = choose_parts(data, recipe.scaling) if self.precision == "int8" else 1
+        network = self._network(data.width, len(classes), parts)
         old = getattr(self, "_trainer", None)
         if not (self.warm_start and old is not None and old.network == network):
             self._begin(network, recipe, classes)
             self._trainer.learn_scaling(data)
-        elif old.recipe != recipe:
-            self._resume(Model(network, old.params, tuple(range(len(classes))), (data.width,)),
-                         recipe, classes)  # fmt: skip
-        self._shape = data.feature_shape
-        progress = None
+        else:
+            check_same(self.classes_, classes, "last fit", "set warm_start=False to start afresh")
+            self._resume(network, old.params, recipe, classes)
         for progress in self._trainer.train(data, tick=float("inf")):
             self.n_iter_ = progress.epoch
             self.loss_ = progress.loss
@@ -171,51 +149,35 @@ class FFClassifier:
         from the first 1,000 samples. Raises as ``fit``, and for labels not in ``classes``.
         """
         first = not hasattr(self, "_trainer")
-        if first and classes is None:
-            raise DataError(
-                "FFClassifier: expected classes on the first call to partial_fit, got none; "
-                "pass all labels that will ever come"
-            )
+        names = self._stream_classes(classes, "partial_fit")
         X = check_features(self, X, reset=first)
-        if first:
-            self._begin_stream(X.shape[1], classes)
-        elif classes is not None and not np.array_equal(np.unique(list(classes)), self.classes_):
-            raise DataError(
-                f"FFClassifier: expected the classes of the first call, {self.classes_!r}, got "
-                f"{classes!r}; leave classes out, or fit a new model"
-            )
-        codes, _ = check_labels(y, len(X), self.classes_)
-        data = from_arrays(X, codes, classes=range(len(self.classes_)))
+        codes, _ = check_labels(y, len(X), names)
+        self._open_stream(X.shape[1], names)
+        data = from_arrays(X, codes, classes=range(len(names)))
         size = self._trainer.recipe.batch_size
         for start in range(0, len(X), size):
             self._learn(data, start, min(size, len(X) - start))
         return self
 
-    def learn_one(
-        self, x: Any, y: Any, classes: Iterable[Any] | None = None
-    ) -> FFClassifier:
+    def learn_one(self, x: Any, y: Any, classes: Iterable[Any] | None = None) -> FFClassifier:
         """Learn from one sample: x a mapping of names to numbers, or a sequence of numbers.
 
         classes: as in ``partial_fit``. A mapping's names are sorted and stay what they were in
         the first call.
         """
-        first = not hasattr(self, "_trainer")
-        if first:
-            if classes is None:
-                raise DataError(
-                    "FFClassifier: expected classes on the first call to learn_one, got none; "
-                    "pass all labels that will ever come"
-                )
-            self._columns = tuple(sorted(x)) if isinstance(x, Mapping) else None
-            self.n_features_in_ = len(x)
-            self._begin_stream(len(x), classes)
-        data = self._one(x)
-        code = np.flatnonzero(self.classes_ == y)
-        if len(code) != 1:
-            raise DataError(
-                f"FFClassifier: expected a label among {list(self.classes_)[:10]}, got {y!r}"
-            )
-        data.labels[0] = code[0]
+        names = self._stream_classes(classes, "learn_one")
+        code = check_label(y, names)
+        if hasattr(self, "_trainer"):
+            data = self._one(x)
+            self._open_stream(self.n_features_in_, names)
+        else:
+            columns = tuple(sorted(x, key=str)) if isinstance(x, Mapping) else None
+            width = len(x) if hasattr(x, "__len__") else 0
+            fill_sample(x, columns, np.empty(width, np.float32))
+            self._columns, self.n_features_in_ = columns, width
+            self._open_stream(width, names)
+            data = self._one(x)
+        data.labels[0] = code
         self._learn(data, 0, 1)
         return self
 
@@ -227,89 +189,114 @@ class FFClassifier:
                 features, np.zeros(1, np.int32), tuple(range(len(self.classes_))),
                 (self.n_features_in_,), "stream", "memory",
             )  # fmt: skip
-        columns = getattr(self, "_columns", None)
-        try:
-            if isinstance(x, Mapping):
-                names = columns or getattr(self, "feature_names_in_", ())
-                if len(x) != len(names):
-                    raise KeyError(f"{len(x)} values")
-                self._sample.features[0] = [x[name] for name in names]
-            else:
-                if len(x) != self.n_features_in_:
-                    raise KeyError(f"{len(x)} values")
-                self._sample.features[0] = x
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(
-                f"FFClassifier: expected {self.n_features_in_} numbers"
-                f"{' named ' + ', '.join(map(str, columns[:8])) if columns else ''}, got {error}"
-            ) from None
-        if not np.isfinite(self._sample.features).all():
-            raise DataError("FFClassifier: expected finite numbers, got NaN or infinity in x")
+        fill_sample(x, self._names_of_columns(), self._sample.features[0])
         return self._sample
 
-    def _begin_stream(self, features: int, classes: Iterable[Any] | None) -> None:
-        names = np.unique(list(cast(Iterable[Any], classes)))
-        if len(names) < 2:
-            raise DataError(f"FFClassifier: expected at least 2 classes, got one class: {names!r}")
-        size = 32 if self.batch_size == "auto" else cast(int, self.batch_size)
-        scaling = "standard" if self.scaling == "auto" else self.scaling
-        recipe = self._recipe_of(size, 1, scaling, stream=True)
-        self._begin(self._network(features, len(names)), recipe, names)
-        self._trainer.run.begin_stage(None)
-        self._shape: tuple[int, ...] = (features,)
-        self.n_iter_ = 0
+    def _names_of_columns(self) -> Sequence[Any] | None:
+        """Column names of the data frame or of the mappings that were learned from, if any."""
+        names: Sequence[Any] | None = getattr(self, "feature_names_in_", None)
+        return self._columns if names is None else names
+
+    def _stream_classes(self, classes: Iterable[Any] | None, method: str) -> Array:
+        """The labels there may be; DataError where they are missing or others than before."""
+        known: Array | None = getattr(self, "classes_", None)
+        if classes is None:
+            if known is not None:
+                return known
+            raise DataError(
+                f"FFClassifier: expected classes on the first call to {method}, got none; "
+                "pass all labels that will ever come"
+            )
+        names = check_classes(classes)
+        if known is not None:
+            check_same(known, names, "first call", "leave classes out, or fit a new model")
+        return names
+
+    def _open_stream(self, features: int, names: Array) -> None:
+        """Make all layers ready for one batch after the other; from scratch on the first call."""
+        trainer = getattr(self, "_trainer", None)
+        if trainer is None:
+            size = 32 if self.batch_size == "auto" else self.batch_size
+            scaling = "standard" if self.scaling == "auto" else self.scaling
+            recipe = self._recipe_of(size, 1, scaling, stream=True)
+            # Whether values below zero will come, nobody knows yet.
+            parts = 2 if self.precision == "int8" else 1
+            self._begin(self._network(features, len(names), parts), recipe, names)
+            self.n_iter_ = 0
+        elif trainer.recipe.schedule != "sweep":
+            # The plan of "layerwise" has room for one layer's optimiser state only.
+            recipe = replace(trainer.recipe, schedule="sweep")
+            self._resume(trainer.network, trainer.params, recipe, names)
+        if not all(layer.active for layer in self._trainer.run.layers):
+            self._trainer.run.begin_stage(None)
 
     def _learn(self, data: Dataset, first: int, count: int) -> None:
         trainer = self._trainer
         if trainer.recipe.stream and trainer.scaler.count < SCALER_SAMPLES:
-            trainer.adapt_scaling(data, first, count)
-        elif not trainer.run.layers[-1].active:
-            trainer.run.begin_stage(None)
+            new = min(count, SCALER_SAMPLES - trainer.scaler.count)
+            trainer.adapt_scaling(data, first, new)
         trainer.learn(data, first, count)
-        self.n_iter_ = getattr(self, "n_iter_", 0) + 1
+        self.n_iter_ += 1
 
     def _begin(self, network: Network, recipe: Recipe, classes: Array) -> None:
         budget = None if self.max_memory is None else parse_bytes(self.max_memory)
         self._trainer = Trainer(network, recipe, budget=budget)
-        self._trainer.run.samples_seen = 0
         self.classes_ = classes
         self.plan_ = self._trainer.plan
+        if math.prod(getattr(self, "_shape", ())) != network.features:
+            self._shape: tuple[int, ...] = (network.features,)
         self.__dict__.pop("_sample", None)
 
-    def _resume(self, model: Model, recipe: Recipe, classes: Array) -> None:
-        params = {name: array.copy() for name, array in model.params.items()}
-        self._begin(model.network, recipe, classes)
+    def _resume(
+        self, network: Network, params: dict[str, Array], recipe: Recipe, classes: Array
+    ) -> None:
+        """``_begin``, with these parameters and the scaler that is among them."""
+        self._begin(network, recipe, classes)
         for name, array in params.items():
             self._trainer.arena[name][...] = array
+        self._trainer.scaler.count = SCALER_SAMPLES
 
-    def _network(self, features: int, classes: int) -> Network:
-        if self.precision != "float32":
-            raise ConfigError(f"FFClassifier: expected precision 'float32', got {self.precision!r}")
+    def _rule(self) -> Rule:
         rule = named_rule(self.rule) if isinstance(self.rule, str) else self.rule
-        sizes = np.atleast_1d(np.asarray(self.hidden_layer_sizes))
-        if sizes.ndim != 1 or sizes.dtype.kind not in "iu" or not len(sizes):
-            raise ConfigError(
-                "FFClassifier: expected hidden_layer_sizes as whole numbers such as (500, 500), "
-                f"got {self.hidden_layer_sizes!r}"
-            )
-        return Network.dense(features, [int(size) for size in sizes], classes, rule)
+        if not isinstance(rule, Rule):
+            raise ConfigError(f"FFClassifier: expected rule a name or a Rule, got {rule!r}")
+        return rule
+
+    def _network(self, features: int, classes: int, input_parts: int) -> Network:
+        return Network.dense(
+            features, widths_of(self.hidden_layer_sizes), classes, self._rule(),
+            precision=self.precision, input_parts=input_parts,
+        )  # fmt: skip
 
     def _recipe(self, data: Dataset) -> Recipe:
-        size = choose_batch(data.n_samples) if self.batch_size == "auto" else self.batch_size
-        if not isinstance(size, int | np.integer):
-            raise ConfigError(f"FFClassifier: expected batch_size a number or 'auto', got {size!r}")
+        size = self.batch_size
+        if size == "auto":
+            size = choose_batch(data.n_samples)
+        size = whole("batch_size", size)
         epochs = self.max_iter
         if epochs is None:
-            epochs = choose_epochs(data.n_samples, int(size))
+            epochs = choose_epochs(data.n_samples, size)
         scaling = choose_scaling(data) if self.scaling == "auto" else self.scaling
-        return self._recipe_of(min(int(size), data.n_samples), epochs, scaling)
+        return self._recipe_of(min(size, data.n_samples), epochs, scaling)
 
-    def _recipe_of(self, size: int, epochs: int, scaling: str, stream: bool = False) -> Recipe:
-        optimizer = self.optimizer
+    def _recipe_of(self, size: Any, epochs: int, scaling: str, stream: bool = False) -> Recipe:
+        optimizer, rate = self.optimizer, self.learning_rate
+        if rate is not None and not isinstance(rate, int | float | np.number):
+            raise ConfigError(f"FFClassifier: expected learning_rate a number, got {rate!r}")
         if isinstance(optimizer, str):
-            optimizer = named_optimizer(optimizer, self.learning_rate)
+            rate = None if rate is None else float(rate)
+            if optimizer == "auto":
+                optimizer = choose_optimizer(self._rule(), self.precision, rate)
+            else:
+                optimizer = named_optimizer(optimizer, rate)
+        elif rate is not None:
+            raise ConfigError(
+                f"FFClassifier: expected the rate inside the optimizer {optimizer!r}, got "
+                f"learning_rate={rate!r} as well; leave one of them out"
+            )
         return Recipe(
-            optimizer=optimizer, batch_size=size, epochs=int(epochs), schedule=self.schedule,
+            optimizer=optimizer, batch_size=whole("batch_size", size),
+            epochs=whole("max_iter", epochs), schedule="sweep" if stream else self.schedule,
             scaling=scaling, shuffle=bool(self.shuffle), stream=stream,
             seed=seed_of(self.random_state),
         )  # fmt: skip
@@ -375,7 +362,7 @@ class FFClassifier:
             raise NotFitted.error("FFClassifier")
         kind = self.classes_.dtype.kind
         classes = tuple(int(c) if kind in "iufb" else str(c) for c in self.classes_)
-        names = getattr(self, "feature_names_in_", getattr(self, "_columns", None))
+        names = self._names_of_columns()
         return Model(
             self._trainer.network, self._trainer.params, cast(Any, classes), self._shape,
             None if names is None else tuple(map(str, names)),
@@ -393,17 +380,20 @@ class FFClassifier:
         Optimiser state is not in the file and starts afresh. Raises CheckpointError.
         """
         model = load_model(path)
-        recipe = Recipe.parse(model.training.get("recipe", Recipe().describe()))
+        try:
+            recipe = Recipe.parse(model.training.get("recipe", Recipe().describe()))
+            epochs = whole("epochs", model.training.get("epochs", 0))
+        except ConfigError as error:
+            raise CheckpointError(f"{os.fspath(path)}: {error}") from None
         self = cls(
-            model.network.hidden, rule=model.network.rule, optimizer=recipe.optimizer,
+            model.network.hidden, rule=model.network.rule, precision=model.precision,
+            optimizer=recipe.optimizer,
             batch_size=recipe.batch_size, schedule=recipe.schedule, scaling=recipe.scaling,
             shuffle=recipe.shuffle, random_state=recipe.seed,
         )  # fmt: skip
-        self._resume(model, recipe, np.asarray(model.classes))
-        self._trainer.scaler.count = SCALER_SAMPLES
-        self._shape = model.feature_shape
+        self._resume(model.network, model.params, recipe, np.asarray(model.classes))
         self.n_features_in_ = model.network.features
-        self.n_iter_ = int(model.training.get("epochs", 0))
+        self.n_iter_, self._shape = epochs, model.feature_shape
         if model.feature_names is not None:
             self.feature_names_in_ = np.asarray(model.feature_names, dtype=object)
         return self

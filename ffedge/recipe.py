@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -24,7 +23,8 @@ class Recipe:
     hold: share of the updates made at the full rate; from there it falls linearly to 0
     (0..1; 1 keeps it constant; Hinton's own program holds it for 0.5).
     scaling: see ``scaling``. stream: the scaler goes on learning while samples arrive one batch
-    at a time (``Trainer.learn``) and keeps its memory for that. seed: 0..2**32-1, of weights, shuffling and negative data.
+    at a time (``Trainer.learn``) and keeps its memory for that; needs "sweep".
+    seed: 0..2**32-1, of weights, shuffling and negative data.
     """
 
     optimizer: Optimizer = field(default_factory=Adam)
@@ -41,7 +41,7 @@ class Recipe:
         for name, low, high in (("batch_size", 1, 1 << 20), ("epochs", 1, 1 << 20),
                                 ("seed", 0, 2**32 - 1)):  # fmt: skip
             value = getattr(self, name)
-            if not isinstance(value, int) or not low <= value <= high:
+            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
                 raise ConfigError(
                     f"Recipe: expected {name} a whole number in {low:,}..{high:,}, got {value!r}"
                 )
@@ -49,8 +49,22 @@ class Recipe:
             raise ConfigError(
                 f"Recipe: expected schedule one of {', '.join(SCHEDULES)}, got {self.schedule!r}"
             )
-        if not (math.isfinite(self.hold) and 0.0 <= self.hold <= 1.0):
+        if not isinstance(self.hold, int | float) or not 0.0 <= self.hold <= 1.0:
             raise ConfigError(f"Recipe: expected hold in 0..1, got {self.hold!r}")
+        for name in ("shuffle", "stream"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(
+                    f"Recipe: expected {name} True or False, got {getattr(self, name)!r}"
+                )
+        if not isinstance(self.optimizer, Optimizer):
+            raise ConfigError(
+                f"Recipe: expected one of ffedge.optimizers, such as Adam(), got {self.optimizer!r}"
+            )
+        if self.stream and self.schedule != "sweep":
+            raise ConfigError(
+                "Recipe: expected schedule sweep for a stream, whose every batch trains all "
+                f"layers, got {self.schedule!r}"
+            )
         check_kind(self.scaling)
 
     def rate_factor(self, done: int, total: int) -> float:
@@ -76,5 +90,7 @@ class Recipe:
             optimizer = dict(options.pop("optimizer"))
             kind = OPTIMIZERS[optimizer.pop("name")]
             return cls(optimizer=kind(**optimizer), **options)
-        except (KeyError, TypeError, AttributeError) as error:
+        except ConfigError:
+            raise
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ConfigError(f"recipe: expected the known fields, got {error!r}") from None

@@ -63,9 +63,10 @@ class Scaler:
         variance = spread / self.count
         if self.kind == "standard":
             # Below this a feature is constant but for rounding of its float32 values.
-            noise = (np.abs(means) * 1e-6) ** 2 + 1e-30
+            noise = (np.abs(means) * np.finfo(np.float32).eps) ** 2 + 1e-30
+            gain = 1.0 / np.sqrt(np.maximum(variance, noise))
             self._mean[:] = means
-            self._gain[:] = np.where(variance > noise, 1.0 / np.sqrt(np.maximum(variance, noise)), 0)
+            self._gain[:] = np.where(variance > noise, gain, 0.0)
             return
         power = float(np.mean(variance + means**2))
         self._mean[:] = 0.0

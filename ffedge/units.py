@@ -29,6 +29,8 @@ def parse_bytes(text: str | int) -> int:
             f"bytes: expected a number with an optional unit, as 524288, 512KiB or 0.5MB, "
             f"got {text!r}"
         )
+    if len(match[1]) > 20:
+        raise ConfigError(f"bytes: expected at most 20 digits, got {len(match[1])}")
     count = int(float(match[1]) * unit) if "." in match[1] else int(match[1]) * unit
     if count < 1:
         raise ConfigError(f"bytes: expected at least 1, got {text!r}")

@@ -1,12 +1,13 @@
 """Time one training epoch of 784-500-500 in ffedge and in every peer that is installed.
 
-    python tools/bench_training.py [--batches 1,64,256] [--seconds 60] [--data-dir FOLDER] [--json]
+    python tools/bench_training.py [--batches 1,64,256] [--seconds 90] [--data-dir FOLDER] [--json]
 
-All systems run in one process on one thread, in turn, over the same samples (MNIST where it is
-found, else random images as sparse); a time is the median of the rounds, scaled to 60,000
-samples. ``ratio_to_torch_bp_sgd`` above 1 means faster than PyTorch backprop with SGD at that
-batch size. ffedge's time includes fetching and scaling raw uint8 samples; the peers get theirs
-as ready float32 arrays.
+All systems run on one thread, in turn, over the same samples (MNIST where it is found, else
+random images as sparse); a time is the median of the rounds, scaled to 60,000 samples.
+``ratio_to_torch_bp_sgd`` above 1 means faster than PyTorch backprop with SGD at that batch size.
+ffedge's time includes fetching and scaling raw uint8 samples; the peers get theirs as ready
+float32 arrays. A forced vector path needs a process of its own, which waits while the others
+run.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import argparse
 import json
 import platform
 import statistics
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -29,6 +32,7 @@ import numpy as np
 
 from ffedge.errors import DataError
 from ffedge.kernels import simd
+from ffedge.kernels.int8 import dot4
 from ffedge.network import Network
 from ffedge.optimizers import SGD, Adam
 from ffedge.recipe import Recipe
@@ -56,9 +60,11 @@ def samples(data_dir: str | None) -> tuple[str, Dataset]:
         return "random, 81 % zeros", from_arrays(images, random.integers(0, CLASSES, 8192))
 
 
-def ffedge_step(data: Dataset, batch: int, optimizer: SGD | Adam) -> Step:
+def ffedge_step(
+    data: Dataset, batch: int, optimizer: SGD | Adam, precision: str = "float32"
+) -> Step:
     """The default rule through the public trainer's own step."""
-    network = Network.dense(data.width, WIDTHS[1:], CLASSES)
+    network = Network.dense(data.width, WIDTHS[1:], CLASSES, precision=precision)
     trainer = Trainer(network, Recipe(optimizer=optimizer, batch_size=batch, scaling="global"))
     trainer.learn_scaling(data)
     trainer.run.begin_stage(None)
@@ -150,12 +156,56 @@ def _starts(count: int, batch: int, available: int) -> range:
     return range(0, min(count, available - batch + 1), batch)
 
 
-def systems(data: Dataset, batch: int) -> dict[str, tuple[str, Step]]:
+class Worker:
+    """ffedge in int8 with a forced vector path, in a process of its own."""
+
+    def __init__(self, path: str, data_dir: str | None) -> None:
+        command = [sys.executable, __file__, "--worker", *(["--data-dir", data_dir] if data_dir else [])]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=os.environ | {"FFEDGE_SIMD": path},
+        )  # fmt: skip
+
+    def _ask(self, *words: object) -> None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        print(*words, file=self._process.stdin, flush=True)
+        if self._process.stdout.readline().strip() != "done":
+            raise RuntimeError("the process of a forced vector path failed")
+
+    def prepare(self, batch: int) -> None:
+        """Make a fresh trainer for this batch size."""
+        self._ask("prepare", batch)
+
+    def step(self, count: int) -> None:
+        """Train on ``count`` samples there; returns when it is done."""
+        self._ask("step", count)
+
+
+def work(data_dir: str | None) -> None:
+    """The other end of ``Worker``."""
+    _, data = samples(data_dir)
+    step: Step | None = None
+    for line in sys.stdin:
+        order, number = line.split()
+        if order == "prepare":
+            step = ffedge_step(data, int(number), SGD(1e-3), "int8")
+        elif step is not None:
+            step(int(number))
+        print("done", flush=True)
+
+
+def systems(
+    data: Dataset, batch: int, workers: dict[str, Worker]
+) -> dict[str, tuple[str, Step]]:
     """Every system that can run here: name -> (path, step)."""
     found: dict[str, tuple[str, Step]] = {
         "ffedge-float32": (simd.PATH, ffedge_step(data, batch, SGD(1e-3))),
         "ffedge-float32-adam": (simd.PATH, ffedge_step(data, batch, Adam(1e-4))),
+        "ffedge-int8": (dot4.PATH, ffedge_step(data, batch, SGD(1e-3), "int8")),
     }
+    for path, worker in workers.items():
+        worker.prepare(batch)
+        found[f"ffedge-int8-{path}"] = (path, worker.step)
     count = min(8192, data.n_samples)
     x = np.ascontiguousarray(data.features[:count]).astype(np.float32) / 255
     y = np.ascontiguousarray(data.labels[:count])
@@ -193,9 +243,11 @@ def measure(found: dict[str, tuple[str, Step]], batch: int, seconds: float) -> d
 def bench(batches: list[int], seconds: float, data_dir: str | None) -> dict[str, Any]:
     """The whole comparison as JSON types."""
     name, data = samples(data_dir)
+    others = [path for path in ("avx2",) if path in dot4.available_paths() and path != dot4.PATH]
+    workers = {path: Worker(path, data_dir) for path in others}
     rows = []
     for batch in batches:
-        found = systems(data, batch)
+        found = systems(data, batch, workers)
         times = measure(found, batch, seconds / len(batches))
         medians = {system: statistics.median(values) for system, values in times.items()}
         base = medians.get("torch-bp-sgd")
@@ -251,7 +303,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=90.0, help="of measuring (default: 90)")
     parser.add_argument("--data-dir", help="folder with mnist")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.worker:
+        work(options.data_dir)
+        return
     warnings.simplefilter("ignore")
     batches = [int(text) for text in options.batches.split(",")]
     result = bench(batches, options.seconds, options.data_dir)

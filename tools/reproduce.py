@@ -22,7 +22,7 @@ from datasets import folder
 
 from ffedge.cli.progress import ProgressLine
 from ffedge.network import Network
-from ffedge.optimizers import Momentum
+from ffedge.optimizers import SGD, Momentum
 from ffedge.recipe import Recipe
 from ffedge.rules import Hinton, Readout, Rule
 from ffedge.sources import load
@@ -39,11 +39,27 @@ class Run:
     source: str
     rule: Rule = field(default_factory=Readout)
     recipe: Recipe = field(default_factory=lambda: Recipe(scaling="global"))
+    precision: str = "float32"
 
 
 RUNS = {
     "mnist": Run("mnist", (500, 500), 98.5, "the default rule and recipe, 10 epochs"),
-    "fashion": Run("fashion-mnist", (500, 500), 89.5, "the default rule and recipe, 10 epochs"),
+    "fashion": Run(
+        "fashion-mnist", (500, 500), 89.5, "the default rule and recipe, 10 epochs",
+        recipe=Recipe(),
+    ),
+    "mnist-int8": Run(
+        "mnist", (500, 500), 98.2, "the default rule in int8, 10 epochs",
+        recipe=Recipe(SGD(0.25), scaling="global"), precision="int8",
+    ),
+    "mnist-sgd": Run(
+        "mnist", (500, 500), 98.2, "the recipe of mnist-int8 in float32",
+        recipe=Recipe(SGD(0.25), scaling="global"),
+    ),
+    "fashion-int8": Run(
+        "fashion-mnist", (500, 500), 89.0, "the default rule in int8, 10 epochs",
+        recipe=Recipe(SGD(0.25)), precision="int8",
+    ),
     "hinton": Run(
         "mnist", (1000, 1000, 1000), 98.3,
         "Hinton 2022, section 3.3, with the author's own program's settings (98.35 to 98.53)",
@@ -61,7 +77,11 @@ def reproduce(name: str, seed: int, epochs: int | None, data_dir: str | None) ->
     train, test = load(run.data, data_dir=data_dir or folder(None))
     assert test is not None
     recipe = replace(run.recipe, seed=seed, epochs=epochs or run.recipe.epochs)
-    network = Network.dense(train.width, run.hidden, len(train.classes), run.rule)
+    parts = 2 if run.precision == "int8" and recipe.scaling == "standard" else 1
+    network = Network.dense(
+        train.width, run.hidden, len(train.classes), run.rule,
+        precision=run.precision, input_parts=parts,
+    )  # fmt: skip
     trainer = Trainer(network, recipe)
     trainer.learn_scaling(train)
     with ProgressLine() as line:
@@ -71,7 +91,7 @@ def reproduce(name: str, seed: int, epochs: int | None, data_dir: str | None) ->
         "name": name, "test_accuracy": 100 * trainer.evaluate(test), "target": run.target,
         "source": run.source, "seed": seed, "epochs": recipe.epochs, "network": network.text,
         "rule": network.describe()["rule"], "recipe": recipe.describe(),
-        "seconds": progress.seconds, "planned_bytes": trainer.plan.peak,
+        "precision": network.precision, "seconds": progress.seconds, "planned_bytes": trainer.plan.peak,
     }  # fmt: skip
 
 

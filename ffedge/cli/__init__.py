@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from .. import __version__
 from ..errors import FFEdgeError
-from . import evaluate, export, inspect, plan, predict, train
+from . import evaluate, export, inspect, plan, predict, quantize, train
 
-COMMANDS = (train, evaluate, predict, plan, export, inspect)
+COMMANDS = (train, evaluate, predict, plan, export, quantize, inspect)
 
 _EPILOG = """\
 exit codes: 0 done, 2 impossible request or missing package, 3 over budget, 4 unusable data,
@@ -21,11 +23,26 @@ example: ffedge train digits --budget 512KiB --export digits.onnx
 """
 
 
+class _UsageError(Exception):
+    """A command line that cannot be read; ``usage`` is the command's own."""
+
+    def __init__(self, message: str, usage: str) -> None:
+        super().__init__(message)
+        self.usage = usage
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises where argparse would print and exit, so that ``--json`` can answer in JSON."""
+
+    def error(self, message: str) -> NoReturn:
+        raise _UsageError(message, self.format_usage())
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="ffedge",
-        description="Train neural networks on this machine by Forward-Forward, inside a byte budget.",
+        description="Train neural networks here, by Forward-Forward, inside a byte budget.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -43,12 +60,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code.
+    """Run one command; returns the exit code. SystemExit only after ``--help``, ``--version``.
 
     With ``--json`` stdout holds exactly one JSON object, also for an error:
     ``{"error": {"kind": ..., "message": ..., "exit_code": ...}}``.
     """
-    options = parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        options = parser().parse_args(words)
+    except _UsageError as error:
+        sys.stderr.write(error.usage)
+        return _fail("--json" in words, "UsageError", str(error), 2)
     try:
         code: int = options.action(options)
     except FFEdgeError as error:
@@ -72,6 +94,9 @@ def _fail(as_json: bool, kind: str, message: str, code: int) -> int:
 
 def run() -> None:
     """Entry point of the ``ffedge`` script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a class name the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = main()
         sys.stdout.flush()

@@ -70,7 +70,8 @@ def _codes(model: Model, data: Dataset) -> np.ndarray[Any, Any]:
 def _report(
     model: Model, predictor: Predictor, confusion: np.ndarray[Any, Any], seconds: float
 ) -> dict[str, Any]:
-    right, per_class = np.diag(confusion), []
+    right = np.diag(confusion)
+    per_class: list[dict[str, Any]] = []
     for i, name in enumerate(model.classes):
         found, actual = int(confusion[:, i].sum()), int(confusion[i].sum())
         precision = float(right[i] / found) if found else None
@@ -103,11 +104,17 @@ def _table(report: dict[str, Any], confusion: np.ndarray[Any, Any]) -> str:
         wrong = confusion[i].copy()
         wrong[i] = 0
         other = report["classes"][int(wrong.argmax())]["class"] if wrong.any() else "-"
-        cells = ["-" if row[key] is None else f"{100 * row[key]:.1f} %" for key in ("precision", "recall")]
-        lines.append(f"{row['class']!s:<16.16}{row['samples']:>9,}{cells[0]:>11}{cells[1]:>9}  {other}")
+        precision, recall = _percent(row["precision"]), _percent(row["recall"])
+        lines.append(
+            f"{row['class']!s:<16.16}{row['samples']:>9,}{precision:>11}{recall:>9}  {other}"
+        )
     lines.append(
         f"accuracy {100 * report['accuracy']:.2f} %, macro F1 {100 * report['macro_f1']:.2f} % on "
         f"{report['samples']:,} samples, {report['samples_per_second']:,.0f} a second, "
         f"{show_bytes(report['planned_bytes'])} of buffers"
     )
     return "\n".join(lines)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"

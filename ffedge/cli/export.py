@@ -36,7 +36,8 @@ def run(options: argparse.Namespace) -> int:
         }  # fmt: skip
         print(json.dumps(fields))
         return 0
-    print(f"{report.path}: {show_bytes(report.nbytes)}, opset {report.opset}, IR {report.ir_version}")
+    size = show_bytes(report.nbytes)
+    print(f"{report.path}: {size}, opset {report.opset}, IR {report.ir_version}")
     if report.checked_with:
         print(f"checked with {', '.join(report.checked_with)}")
     else:

@@ -83,7 +83,8 @@ def describe_data(train: Dataset, test: Dataset | None) -> dict[str, Any]:
 
 def _model_text(report: dict[str, Any]) -> str:
     rule = ", ".join(f"{key} {value}" for key, value in report["rule"].items() if key != "name")
-    names = ", ".join(map(str, report["classes"][:12])) + (" …" if len(report["classes"]) > 12 else "")
+    more = " …" if len(report["classes"]) > 12 else ""
+    names = ", ".join(map(str, report["classes"][:12])) + more
     lines = [
         f"network    {report['network']}, {report['precision']}, {show_bytes(report['bytes'])}",
         f"rule       {report['rule']['name']} ({rule})",

@@ -6,7 +6,9 @@ import argparse
 from collections.abc import Callable
 from typing import TypeVar
 
+from ..defaults import choose_optimizer
 from ..errors import ConfigError
+from ..layers import PRECISIONS
 from ..optimizers import OPTIMIZERS, named_optimizer
 from ..recipe import SCHEDULES, Recipe
 from ..rules import NAMED_RULES
@@ -46,8 +48,10 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         "data", metavar="DATA",
         help="digits, mnist, fashion-mnist, or the path of an .npz, .npy, .csv or IDX file",
     )  # fmt: skip
-    parser.add_argument("--label", metavar="COLUMN",
-                        help="label column of a csv file, or the labels file of an .npy file")  # fmt: skip
+    parser.add_argument(
+        "--label", metavar="COLUMN",
+        help="label column of a csv file, or the labels file of an .npy file",
+    )  # fmt: skip
     parser.add_argument("--data-dir", metavar="FOLDER", help="where to look for mnist and the like")
     parser.add_argument("--cache-dir", metavar="FOLDER",
                         help="folder for the temporary file of compressed data")  # fmt: skip
@@ -57,14 +61,20 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     """How to train; defaults are the evidence-based ones of ``ffedge.defaults``."""
     parser.add_argument("--rule", choices=tuple(NAMED_RULES), default="readout",
                         help="learning rule (default: readout)")  # fmt: skip
-    parser.add_argument("--optimizer", choices=tuple(OPTIMIZERS), default="adam",
-                        help="default: adam; sgd needs no state")  # fmt: skip
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="float32",
+        help="int8: weights, activations and updates in 8 bits (default: float32)",
+    )  # fmt: skip
+    parser.add_argument("--optimizer", choices=tuple(OPTIMIZERS),
+                        help="default: adam; in int8 sgd, which needs no state")  # fmt: skip
     parser.add_argument("--rate", type=float, metavar="R",
                         help="learning rate (default: the optimiser's own)")  # fmt: skip
     parser.add_argument("--batch-size", type=int, metavar="N", help="samples per update")
     parser.add_argument("--epochs", type=int, metavar="N", help="passes over the data")
-    parser.add_argument("--schedule", choices=SCHEDULES, default="sweep",
-                        help="all layers from every batch, or one after the other (default: sweep)")  # fmt: skip
+    parser.add_argument(
+        "--schedule", choices=SCHEDULES, default="sweep",
+        help="all layers from every batch, or one after the other (default: sweep)",
+    )  # fmt: skip
     parser.add_argument("--scaling", choices=("auto", *KINDS), default="auto",
                         help="of the input (default: auto)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
@@ -74,8 +84,13 @@ def read_recipe(
     options: argparse.Namespace, *, batch_size: int, epochs: int, scaling: str
 ) -> Recipe:
     """The recipe of the options; the arguments are what to take where an option was left out."""
+    if options.optimizer is None:
+        rule = NAMED_RULES[options.rule]
+        optimizer = choose_optimizer(rule, options.precision, options.rate)
+    else:
+        optimizer = named_optimizer(options.optimizer, options.rate)
     return Recipe(
-        optimizer=named_optimizer(options.optimizer, options.rate),
+        optimizer=optimizer,
         batch_size=batch_size if options.batch_size is None else options.batch_size,
         epochs=epochs if options.epochs is None else options.epochs,
         schedule=options.schedule,

@@ -20,11 +20,17 @@ EXAMPLE = "example: ffedge plan 784-128-128-10 --batch-size 16 --budget 1MiB"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Network, recipe and budget."""
-    parser.add_argument("network", metavar="NETWORK", type=widths_argument,
-                        help="widths: features, hidden layers, classes: 784-128-128-10")  # fmt: skip
+    parser.add_argument(
+        "network", metavar="NETWORK", type=widths_argument,
+        help="widths: features, hidden layers, classes: 784-128-128-10",
+    )  # fmt: skip
     add_recipe(parser)
     parser.add_argument("--budget", metavar="BYTES", type=bytes_argument,
                         help="refuse a plan above this size: 524288, 512KiB, 0.5MiB")  # fmt: skip
+    parser.add_argument(
+        "--input-parts", type=int, choices=(1, 2), default=1,
+        help="in int8: 2 for features that come below zero (default: 1)",
+    )  # fmt: skip
     parser.add_argument("--predict", action="store_true",
                         help="the plan of prediction instead of training")  # fmt: skip
 
@@ -37,7 +43,10 @@ def run(options: argparse.Namespace) -> int:
             f"{'-'.join(map(str, options.network))}"
         )
     features, *hidden, classes = options.network
-    network = Network.dense(features, hidden, classes, NAMED_RULES[options.rule])
+    network = Network.dense(
+        features, hidden, classes, NAMED_RULES[options.rule],
+        precision=options.precision, input_parts=options.input_parts,
+    )  # fmt: skip
     recipe = read_recipe(options, batch_size=64, epochs=10, scaling="standard")
     if options.predict:
         plan = plan_prediction(network, recipe.batch_size, options.budget)
@@ -52,6 +61,7 @@ def as_json(network: Network, plan: Plan, budget: int | None) -> dict[str, objec
     return {
         "network": network.text,
         "rule": network.rule.name,
+        "precision": network.precision,
         "planned_bytes": plan.peak,
         "budget": budget,
         "categories": plan.by_category(),

@@ -26,8 +26,10 @@ EXAMPLE = "example: ffedge predict digits.ffedge new_samples.csv -o labels.csv"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Model, samples and where the labels go."""
     parser.add_argument("model", metavar="MODEL", help="model file of `ffedge train`")
-    parser.add_argument("data", metavar="DATA",
-                        help="samples: .npy, .npz or .csv, with or without labels, or digits")  # fmt: skip
+    parser.add_argument(
+        "data", metavar="DATA",
+        help="samples: .npy, .npz or .csv, with or without labels, or digits",
+    )  # fmt: skip
     parser.add_argument("-o", "--output", metavar="FILE", help="csv file (default: stdout)")
     parser.add_argument("--probabilities", action="store_true", help="one column per class beside")
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="default: 64")

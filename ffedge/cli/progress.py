@@ -8,6 +8,9 @@ from typing import TextIO
 
 from ..trainer import Progress
 
+#: Plain lines of a whole run, about: a log is read, not watched.
+_LINES = 20
+
 
 class ProgressLine:
     """Writes to stderr, so that stdout stays for results; ``quiet`` writes nothing at all."""
@@ -35,13 +38,13 @@ class ProgressLine:
             self._rewrite(f"reading {100 * done // total:3d} %")
 
     def show(self, progress: Progress) -> None:
-        """One report of the trainer; off a terminal only at an epoch's end."""
+        """One report of the trainer; off a terminal about twenty epochs' ends."""
         if self._quiet:
             return
         text = describe(progress)
         if self._terminal:
             self._rewrite(text)
-        elif progress.epoch_ended:
+        elif progress.epoch_ended and progress.epoch % max(1, progress.epochs // _LINES) == 0:
             self._stream.write(text + "\n")
             self._stream.flush()
 
@@ -52,7 +55,7 @@ class ProgressLine:
 
 
 def describe(progress: Progress) -> str:
-    """``epoch 3/10  layers all  goodness 1.21 0.98  train 97.1 %  valid 96.4 %  4 s left``"""
+    """``epoch 3/10  layer all  goodness 1.21 0.98  train 97.1 %  valid 96.4 %  4 s left``"""
     layer = "all" if progress.layer is None else str(progress.layer)
     goodness = " ".join(f"{value:.2f}" for value in progress.goodness)
     parts = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import signal
 import sys
@@ -13,7 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..defaults import choose_batch, choose_epochs, choose_hidden, choose_scaling
+from ..defaults import (
+    choose_batch,
+    choose_epochs,
+    choose_hidden,
+    choose_parts,
+    choose_scaling,
+)
 from ..errors import ConfigError
 from ..memory import process_peak_bytes
 from ..model import Model
@@ -122,17 +129,28 @@ def _prepare(options: argparse.Namespace, data: Dataset) -> Trainer:
         options, batch_size=batch, epochs=choose_epochs(data.n_samples, batch),
         scaling=choose_scaling(data),
     )  # fmt: skip
+    classes, precision = len(data.classes), options.precision
+    parts = choose_parts(data, recipe.scaling) if precision == "int8" else 1
     hidden = options.hidden
     if hidden is None:
-        hidden = choose_hidden(data.width, len(data.classes), rule, recipe, options.budget)
-    network = Network.dense(data.width, hidden, len(data.classes), rule)
+        hidden = choose_hidden(data.width, classes, rule, recipe, options.budget, precision, parts)
+    network = Network.dense(
+        data.width, hidden, classes, rule, precision=precision, input_parts=parts
+    )
     return Trainer(network, recipe, budget=options.budget)
 
 
 def _check_writable(path: str) -> None:
+    """Refuse now what would fail after the training."""
     folder = Path(path).parent
     if not folder.is_dir():
         raise ConfigError(f"train: expected a folder for {path}, got none at {folder}; create it")
+    if Path(path).is_dir():
+        raise ConfigError(f"train: expected a file to write, got the folder {path}; add a name")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"train: expected a folder that can be written to, got {folder}; choose another one"
+        )
 
 
 def _announce(
@@ -147,8 +165,8 @@ def _announce(
         f"{data.width} features, {len(data.classes)} classes"
     )
     chosen = "" if options.hidden else ", chosen to fit" if options.budget else ", the default"
-    print(f"network  {network.text}{chosen}; rule {options.rule}, {recipe.optimizer.name}, "
-          f"batch {recipe.batch_size}, {recipe.epochs} epochs, {recipe.schedule}")  # fmt: skip
+    print(f"network  {network.text}{chosen}; {network.precision}, rule {options.rule}, "
+          f"{recipe.optimizer.name}, batch {recipe.batch_size}, {recipe.epochs} epochs, {recipe.schedule}")  # fmt: skip
     budget = f" of {show_bytes(options.budget)}" if options.budget else ""
     print(f"plan     {show_bytes(trainer.plan.peak)}{budget} for all training buffers")
     sys.stdout.flush()
@@ -176,13 +194,9 @@ def _stop_on_interrupt(trainer: Trainer) -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _report(
-    trainer: Trainer, last: Progress, model: Model, budget: int | None
-) -> dict[str, Any]:
+def _report(trainer: Trainer, last: Progress, model: Model, budget: int | None) -> dict[str, Any]:
     recipe = trainer.recipe
-    report = {
-        key: value for key, value in model.training.items() if key.endswith("_accuracy")
-    }
+    report = {key: value for key, value in model.training.items() if key.endswith("_accuracy")}
     return report | {
         "planned_bytes": trainer.plan.peak,
         "measured_bytes": trainer.measured_bytes,
@@ -226,12 +240,12 @@ def _summary(report: dict[str, Any]) -> str:
         f"memory   {report['measured_bytes']:,} B measured, {report['planned_bytes']:,} B planned; "
         f"the whole process {show_bytes(report['process_peak_bytes'])}"
     )
-    lines.append(f"time     {report['seconds']:.1f} s of training, {report['total_seconds']:.1f} s in all")
+    lines.append(
+        f"time     {report['seconds']:.1f} s of training, {report['total_seconds']:.1f} s in all"
+    )
     lines.append(f"model    {report['model']} ({show_bytes(report['model_bytes'])})")
     if "export" in report:
         done = report["export"]
         judges = ", ".join(done["checked_with"]) or "not checked: onnx is not installed"
         lines.append(f"export   {done['path']} ({show_bytes(done['bytes'])}; {judges})")
     return "\n".join(lines)
-
-
