@@ -77,8 +77,9 @@ def training_needs(network: Network, recipe: Recipe) -> Iterator[Need]:
     kept = (PREPARE, END if recipe.stream else PREPARE)
     yield Need("moments", Scaler.workspace(network.features), "workspace", kept)
     if network.precision == "int8":
-        yield from buffers_int8.step_needs(network, recipe.batch_size, first)
-        yield from buffers_int8.learning_needs(network, recipe.batch_size, own)
+        size, threads = recipe.batch_size, recipe.threads
+        yield from buffers_int8.step_needs(network, size, first, threads)
+        yield from buffers_int8.learning_needs(network, size, own, threads)
     else:
         rows = recipe.batch_size * network.rule.rows_per_sample
         yield from _step_needs(network, recipe.batch_size, rows, first)
@@ -117,6 +118,11 @@ def plan_training(network: Network, recipe: Recipe, budget: int | None = None) -
         raise ConfigError(
             f"plan_training: expected the optimiser sgd in int8, got {recipe.optimizer.name}; "
             "its moments do not fit 8-bit weights"
+        )
+    if recipe.threads > 1 and (network.precision != "int8" or len(network.layers) < 2):
+        raise ConfigError(
+            "plan_training: expected precision int8 and at least two layers for two threads, got "
+            f"{network.precision} and {len(network.layers)}"
         )
     plan = place(training_needs(network, recipe))
     if budget is not None and plan.peak > budget:

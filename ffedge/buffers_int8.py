@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from .kernels.int8.dot4 import PANELS, ROWS
-from .network import Network
+from .network import Network, cut_of
 from .plan import END, Need
 from .rules import Group
 from .tensor import PANEL, TensorSpec, panels
@@ -17,11 +18,21 @@ def padded(width: int) -> int:
     return panels(width) * PANEL
 
 
-def step_needs(network: Network, batch: int, stages: Sequence[int]) -> Iterator[Need]:
+def step_needs(
+    network: Network, batch: int, stages: Sequence[int], threads: int = 1
+) -> Iterator[Need]:
     """What one step needs in training and in prediction alike.
 
-    stages: the first stage of the run in which each layer runs.
+    stages: the first stage of the run in which each layer runs. threads: with 2, all phases of
+    a step are alive at once, and the upper layers have scratch of their own.
     """
+    for need in _step_needs(network, batch, stages):
+        yield need if threads == 1 else replace(need, phases=(0, END))
+        if threads == 2 and need.name in ("tile", "length", "scores"):
+            yield replace(need, name=f"{need.name}.upper")
+
+
+def _step_needs(network: Network, batch: int, stages: Sequence[int]) -> Iterator[Need]:
     always = (min(stages), END)
     depth = len(network.layers)
     inputs = math.prod(network.layers[0].input_shape)
@@ -50,10 +61,18 @@ def step_needs(network: Network, batch: int, stages: Sequence[int]) -> Iterator[
     yield Need("labels", TensorSpec((batch,), "int32"), "data", always)
 
 
-def learning_needs(network: Network, batch: int, own: Sequence[tuple[int, int]]) -> Iterator[Need]:
+def learning_needs(
+    network: Network, batch: int, own: Sequence[tuple[int, int]], threads: int = 1
+) -> Iterator[Need]:
     """What an update needs beyond that; ``own``: the stages in which each layer learns."""
     errors = TensorSpec((batch, network.classes), "int32")
-    yield Need("errors", errors, "workspace", (1, END))
+    for suffix in ("", ".upper")[:threads]:
+        yield Need(f"errors{suffix}", errors, "workspace", (1, END))
+    if threads == 2:
+        width = padded(network.hidden[cut_of(network) - 1])
+        for slot in ("slot0", "slot1"):
+            yield Need(slot, TensorSpec((batch, width), "uint8"), "activations", (1, END))
+            yield Need(f"{slot}.labels", TensorSpec((batch,), "int32"), "data", (1, END))
     groups = -(-batch // 4)
     for i, layer in enumerate(network.layers):
         count, quads = panels(layer.out_features), -(-layer.in_features // 4)
@@ -66,4 +85,5 @@ def learning_needs(network: Network, batch: int, own: Sequence[tuple[int, int]])
             "unit_words": TensorSpec((count * PANEL,), "uint32"),
         }
         for name, spec in scratch.items():
-            yield Need(f"layer{i}.{name}", spec, "workspace", own[i], phases=(i + 1, i + 1))
+            phases = (i + 1, i + 1) if threads == 1 else (0, END)
+            yield Need(f"layer{i}.{name}", spec, "workspace", own[i], phases)

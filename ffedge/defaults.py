@@ -15,6 +15,9 @@ from .recipe import Recipe
 from .rules import Group, Rule
 from .sources import Dataset
 
+#: Features up to which int8 training takes its full rate.
+STEADY = 1000
+
 #: Share of zeros from which on relations between pixels are worth more than equal spreads.
 SPARSE = 0.6
 
@@ -60,14 +63,21 @@ def choose_parts(data: Dataset, scaling: str) -> int:
     return 2 if any(data.features[row].min() < 0 for row in rows) else 1
 
 
-def choose_optimizer(rule: Rule, precision: str, rate: float | None = None) -> Optimizer:
-    """Adam in float32; SGD in int8, whose weights hold no moments, at a rate for the rule."""
+def choose_optimizer(
+    rule: Rule, precision: str, features: int, rate: float | None = None
+) -> Optimizer:
+    """Adam in float32; SGD in int8, whose weights hold no moments.
+
+    The int8 rate depends on the rule, and falls with the number of features: a step moves a
+    unit's sum by rate * features, and beyond about 400 training diverged.
+    """
     if precision == "float32":
         return named_optimizer("adam", rate)
     if rate is None:
         rate = 0.25
         if isinstance(rule, Group):
             rate = 0.05 if rule.squared else 0.2
+        rate *= min(1.0, STEADY / features)
     return named_optimizer("sgd", rate)
 
 

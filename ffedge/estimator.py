@@ -286,7 +286,9 @@ class FFClassifier(Parameters):
         if isinstance(optimizer, str):
             rate = None if rate is None else float(rate)
             if optimizer == "auto":
-                optimizer = choose_optimizer(self._rule(), self.precision, rate)
+                optimizer = choose_optimizer(
+                    self._rule(), self.precision, self.n_features_in_, rate
+                )
             else:
                 optimizer = named_optimizer(optimizer, rate)
         elif rate is not None:
@@ -306,8 +308,7 @@ class FFClassifier(Parameters):
     def _scores(self, X: Any) -> Array:
         if not hasattr(self, "_trainer"):
             raise NotFitted.error("FFClassifier")
-        X = check_features(self, X, reset=False)
-        return self._score_rows(X)
+        return self._score_rows(check_features(self, X, reset=False))
 
     def _score_rows(self, X: Array) -> Array:
         trainer = self._trainer
@@ -319,8 +320,7 @@ class FFClassifier(Parameters):
 
     def predict(self, X: Any) -> Array:
         """Labels (n,) of X (n, features): the class with the largest score."""
-        codes = self._scores(X).argmax(axis=1)
-        return cast(Array, self.classes_[codes])
+        return cast(Array, self.classes_[self._scores(X).argmax(axis=1)])
 
     def predict_proba(self, X: Any) -> Array:
         """Probabilities float64 (n, classes), columns in the order of ``classes_``."""

@@ -149,6 +149,12 @@ class Network:
             raise ConfigError(f"network description: expected the known fields, got {error!r}") from None
 
 
+def cut_of(network: Network) -> int:
+    """Where two threads divide the layers: the cut that leaves the longer half shortest."""
+    work = [math.prod(layer.input_shape) * layer.out_features for layer in network.layers]
+    return min(range(1, len(work)), key=lambda cut: max(sum(work[:cut]), sum(work[cut:])))
+
+
 def _whole(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{value!r} where a whole number belongs")

@@ -14,7 +14,7 @@ import numpy as np
 from .buffers import model_needs
 from .errors import ConfigError, DataError
 from .kernels.int8.input import INPUT_EXP
-from .layers import OUTPUT_EXP, weight_exponent
+from .layers import OUTPUT_EXP, readout_exponent, weight_exponent
 from .model import Model
 from .network import Network
 from .predict import Predictor
@@ -96,7 +96,7 @@ def _convert(model: Model, target: Network) -> tuple[dict[str, Array], float]:
         params[f"layer{i}.bias"][:] = half
         params[f"layer{i}.bias"][: layer.out_features] += np.clip(bias, -(2**24), 2**24 - half).astype(np.int32)
         if isinstance(target.rule, Readout):
-            unit = 2.0 ** weight_exponent(layer.out_features)
+            unit = 2.0 ** readout_exponent(layer.out_features)
             matrix = np.floor(model.dense_weight(i, "readout") * unit + 0.5)
             clipped += int((np.abs(matrix) > 127).sum())
             total += matrix.size

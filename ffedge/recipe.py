@@ -35,6 +35,7 @@ class Recipe:
     scaling: str = "standard"
     shuffle: bool = True
     stream: bool = False
+    threads: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:

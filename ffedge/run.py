@@ -157,6 +157,9 @@ class Run:
         """Train the active layers on ``count`` fetched samples; the rule decides how."""
         self.network.rule.train_batch(self, count)
 
+    def drain(self) -> None:
+        """Nothing to wait for: one thread does it all."""
+
     def score_batch(self, count: int) -> None:
         """Write the class scores of ``count`` fetched samples to ``total``."""
         self.network.rule.score_batch(self, count)

@@ -19,8 +19,9 @@ from .kernels import batch, random
 from .kernels.int8 import dense, group, normalize, readout, start, step
 from .kernels.int8 import input as int8_input
 from .kernels.int8.input import INPUT_EXP
-from .layers import OUTPUT_EXP, weight_exponent
-from .network import Network
+from .layers import OUTPUT_EXP, readout_exponent, weight_exponent
+from .network import Network, cut_of
+from .pipeline import Pipeline
 from .recipe import Recipe
 from .rules import Group, Readout
 from .run import Run
@@ -40,16 +41,26 @@ def fixed_point(value: float) -> tuple[int, int]:
     return round(fraction * 2**15), 15 - power
 
 
+class Lane:
+    """Scratch that layers of one thread share: of the lower layers, or of the upper ones."""
+
+    def __init__(self, arena: Arena, suffix: str, learning: bool) -> None:
+        self.tile, self.length = arena[f"tile{suffix}"], arena[f"length{suffix}"]
+        self.scores = arena[f"scores{suffix}"]
+        self.errors = arena[f"errors{suffix}"] if learning else None
+
+
 class Int8Layer:
     """One layer with its arrays and exponents."""
 
-    def __init__(self, run: Int8Run, index: int) -> None:
+    def __init__(self, run: Int8Run, index: int, lane: Lane) -> None:
         arena, network, recipe = run.arena, run.network, run.recipe
+        self.lane = lane
         described = network.layers[index]
         self.index, self.width, self.inputs = index, described.out_features, described.in_features
         self.params = {name: arena[f"layer{index}.{name}"] for name in parameters(network, index)}
         self.weight, self.bias = self.params["weight"], self.params["bias"]
-        self.out, self.length = arena[f"layer{index}.out"], arena["length"]
+        self.out, self.length = arena[f"layer{index}.out"], lane.length
         self.weight_exp = weight_exponent(self.inputs)
         self.shift = np.int32(INPUT_EXP + self.weight_exp - OUTPUT_EXP)
         self.gain = np.float32(2**INPUT_EXP) * np.sqrt(np.float32(self.width))
@@ -62,9 +73,9 @@ class Int8Layer:
             names = ("xt", "delta", "row", "sums", "input_words", "unit_words")
             self.scratch = [arena[f"layer{index}.{name}"] for name in names]
 
-    def forward(self, x: Array, rows: int, tile: Array) -> None:
+    def forward(self, x: Array, rows: int) -> None:
         """``out = clip((x @ weight + bias) >> shift, 0, 127)``."""
-        dense.forward(x, rows, self.weight, self.bias, self.shift, tile, self.out)
+        dense.forward(x, rows, self.weight, self.bias, self.shift, self.lane.tile, self.out)
 
     def measure(self, rows: int) -> None:
         """``length`` = sum of squares of each row of ``out``, an exact int32."""
@@ -87,9 +98,12 @@ class Int8Run:
         self.network, self.arena, self.recipe = network, arena, recipe
         self.mean, self.gain = arena["input.mean"], arena["input.gain"]
         self.input, self.labels, self.chosen = arena["input"], arena["labels"], arena["chosen"]
-        self.total, self.scores, self.tile = arena["total"], arena["scores"], arena["tile"]
-        self.errors = arena["errors"] if recipe is not None else None
-        self.layers = [Int8Layer(self, i) for i in range(len(network.layers))]
+        self.total = arena["total"]
+        threads = 1 if recipe is None else recipe.threads
+        lanes = [Lane(arena, suffix, recipe is not None) for suffix in ("", ".upper")[:threads]]
+        cut = cut_of(network) if threads > 1 else len(network.layers)
+        self.layers = [Int8Layer(self, i, lanes[i >= cut]) for i in range(len(network.layers))]
+        self._pipeline: Pipeline | None = None
         self.last_active = len(self.layers) - 1
         self.factor, self.samples_seen = 1.0, 0
         self.seed = recipe.seed if recipe is not None else 0
@@ -98,7 +112,6 @@ class Int8Run:
         self._rule = rule
         self._smoothing = np.int32(round(rule.smoothing * 2**15))
         self._votes = network.score_exponent
-        self._rate: tuple[float, int, tuple[int, int]] = (-1.0, 0, (0, 0))
         if recipe is None:
             self._begin_rule()
 
@@ -111,7 +124,7 @@ class Int8Run:
             # The half of the forward rounding lives in the bias.
             layer.bias[:] = 1 << (int(layer.shift) - 1)
             if "readout" in layer.params:
-                scale = np.float32((1.0 / layer.width) ** 0.5 * 2.0 ** weight_exponent(layer.width))
+                scale = np.float32((1.0 / layer.width) ** 0.5 * 2.0 ** readout_exponent(layer.width))
                 start.fill_readout(seed + 1, layer.width, scale, layer.params["readout"])
 
     def begin_stage(self, stage: int | None) -> None:
@@ -161,48 +174,59 @@ class Int8Run:
         )  # fmt: skip
 
     def train_batch(self, count: int) -> None:
-        """Train the active layers on ``count`` fetched samples."""
-        x = self.input
+        """Train the active layers on ``count`` fetched samples; with two threads, begin to."""
+        assert self.recipe is not None
+        rate = self.recipe.optimizer.rate * self.factor / count
         layers = self.layers[: self.last_active + 1]
+        if self.recipe.threads > 1:
+            if self._pipeline is None:
+                self._pipeline = Pipeline(self)
+            self._pipeline.train(count, rate)
+            return
+        x = self.input
         for layer in layers:
             if layer.active:
-                self._step(layer, x, count)
+                self.step(layer, x, self.labels, count, rate)
             else:
-                layer.forward(x, count, self.tile)
+                layer.forward(x, count)
             if layer is not layers[-1]:
                 layer.normalize(count)
                 x = layer.out
 
-    def _step(self, layer: Int8Layer, x: Array, count: int) -> None:
-        assert self.recipe is not None
-        rate = self.recipe.optimizer.rate * self.factor
-        if self._rate[:2] != (rate, count):
-            self._rate = (rate, count, fixed_point(rate / count))
-        mantissa, exponent = self._rate[2]
+    def drain(self) -> None:
+        """Wait for the second thread, if there is one, and let it go."""
+        pipeline, self._pipeline = self._pipeline, None
+        if pipeline is not None:
+            pipeline.drain()
+            pipeline.close()
+
+    def step(self, layer: Int8Layer, x: Array, labels: Array, count: int, rate: float) -> None:
+        """One update of one layer; ``rate`` is the learning rate over the batch size."""
         layer.updates += 1
         # Wraps after 2**32 updates, by when nobody remembers the first one.
         seed = random.bits((self.seed + 0x9E3779B9 * layer.index) % 2**32, layer.updates)
         xt, delta, row, sums, input_words, unit_words = layer.scratch
+        lane, rule = layer.lane, self._rule
         weight_fall = 15 - layer.weight_exp + INPUT_EXP
-        rule = self._rule
         if isinstance(rule, Readout):
-            readout_exp = weight_exponent(layer.width)
+            readout_exp = readout_exponent(layer.width)
+            mantissa, exponent = fixed_point(rate)
             missed, right, changed = step.readout_step(
-                x, count, layer.inputs, self.labels, layer.weight, layer.bias,
+                x, count, layer.inputs, labels, layer.weight, layer.bias,
                 layer.params["readout"], layer.shift, OUTPUT_EXP + readout_exp, self._smoothing,
                 mantissa, exponent + weight_fall + readout_exp,
-                exponent + 15 - readout_exp + OUTPUT_EXP, seed, layer.out, self.tile, self.scores,
-                self.errors, xt, delta, row, sums, input_words, unit_words,
+                exponent + 15 - readout_exp + OUTPUT_EXP, seed, layer.out, lane.tile, lane.scores,
+                lane.errors, xt, delta, row, sums, input_words, unit_words,
             )  # fmt: skip
         else:
             name = f"layer{layer.index}"
             starts = self.arena[f"{name}.groups"]
-            mantissa, exponent = group_rate(rule, rate / count, int(np.diff(starts).min()))
+            mantissa, exponent = group_rate(rule, rate, int(np.diff(starts).min()))
             missed, right, changed = step.group_step(
-                x, count, layer.inputs, self.labels, layer.weight, layer.bias, layer.shift,
+                x, count, layer.inputs, labels, layer.weight, layer.bias, layer.shift,
                 group.SCORE_EXP, self._smoothing, mantissa, exponent + weight_fall, seed, starts,
                 rule.squared, self.arena[f"{name}.factors"], self.arena[f"{name}.shares"],
-                layer.out, self.tile, self.scores, self.errors, xt, delta, row,
+                layer.out, lane.tile, lane.scores, lane.errors, xt, delta, row,
                 input_words, unit_words,
             )  # fmt: skip
         layer.loss += missed / 2**15
@@ -217,18 +241,19 @@ class Int8Run:
         x = self.input
         layers = self.layers[: self.last_active + 1]
         for layer in layers:
-            layer.forward(x, count, self.tile)
+            layer.forward(x, count)
+            scores = layer.lane.scores
             if isinstance(self._rule, Group):
                 name = f"layer{layer.index}"
                 group.group_scores(
                     layer.out, count, self.arena[f"{name}.groups"], self._rule.squared,
-                    self.arena[f"{name}.factors"], self.scores,
+                    self.arena[f"{name}.factors"], scores,
                 )  # fmt: skip
                 shift = 0
             else:
-                readout.readout_scores(layer.out, count, layer.params["readout"], self.scores)
-                shift = self._votes - OUTPUT_EXP - weight_exponent(layer.width)
-            step.add_scores(self.scores, count, shift, self.total)
+                readout.readout_scores(layer.out, count, layer.params["readout"], scores)
+                shift = self._votes - OUTPUT_EXP - readout_exponent(layer.width)
+            step.add_scores(scores, count, shift, self.total)
             if layer is not layers[-1]:
                 layer.normalize(count)
                 x = layer.out

@@ -145,6 +145,7 @@ class Trainer:
             yield from self._train(data, validation, tick)
         finally:
             self._stopping = False
+            self.run.drain()
             self.run.use_all_layers()
 
     def _train(self, data: Dataset, validation: Dataset | None, tick: float) -> Iterator[Progress]:
@@ -178,6 +179,7 @@ class Trainer:
                         continue
                     shown = now
                     self.epochs_done += last
+                    self.run.drain()
                     goodness, accuracy = self._goodness(count), None
                     if last and validation is not None:
                         accuracy = self.evaluate(validation)
@@ -226,6 +228,7 @@ class Trainer:
         """
         self.run.factor = 1.0
         self._step(data, first, count, None)
+        self.run.drain()
 
     def evaluate(self, data: Dataset) -> float:
         """Accuracy on ``data``, 0..1, in batches of the recipe's size."""

@@ -223,7 +223,7 @@ def test_metadata_survives_onnx_runtime():
 
 def test_another_precision_and_an_unknown_rule_are_refused():
     model = random_model(Readout())
-    int8 = Model(model.network, model.params, model.classes, (13,), precision="int8")
+    int8 = Model(Network.dense(13, (5,), 3, precision="int8"), {}, model.classes, (13,))
     other = Model(Network(model.network.layers, 3, Rule()), model.params, model.classes, (13,))
     object.__setattr__(other.network.rule, "name", "other")
 

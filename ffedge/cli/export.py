@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from ..errors import ExportError
 from ..model_file import load_model
 from ..units import show_bytes
 
@@ -16,8 +17,13 @@ EXAMPLE = "example: ffedge export digits.ffedge -o digits.onnx"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Model, format and file."""
     parser.add_argument("model", metavar="MODEL", help="model file of `ffedge train`")
-    parser.add_argument("--format", choices=("onnx",), default="onnx", help="default: onnx")
+    parser.add_argument("--format", choices=("onnx", "onnx-int8"), default="onnx",
+                        help="onnx: in the model's own precision; onnx-int8: refuse any other "
+                             "than int8 (default: onnx)")  # fmt: skip
     parser.add_argument("-o", "--output", metavar="FILE", required=True, help="file to write")
+    parser.add_argument("--form", choices=("integer", "qdq"), default="integer",
+                        help="of an int8 model: qdq for tools that demand quantise-dequantise "
+                             "pairs, less portable (default: integer)")  # fmt: skip
     parser.add_argument("--check", choices=("auto", "require", "off"), default="auto",
                         help="compare with onnxruntime if installed, in any case, or never "
                              "(default: auto)")  # fmt: skip
@@ -27,12 +33,19 @@ def run(options: argparse.Namespace) -> int:
     """Export and print the report; ExportError (exit code 6) if a check fails."""
     from ..export import export_onnx
 
-    report = export_onnx(load_model(options.model), options.output, check=options.check)
+    model = load_model(options.model)
+    if options.format == "onnx-int8" and model.precision != "int8":
+        raise ExportError(
+            f"export: expected an int8 model for onnx-int8, got {model.precision}; train with "
+            "--precision int8, or convert it with `ffedge quantize`"
+        )
+    report = export_onnx(model, options.output, form=options.form, check=options.check)
     if options.json:
         fields = {
             "path": str(report.path), "bytes": report.nbytes, "opset": report.opset,
             "ir_version": report.ir_version, "checked_with": list(report.checked_with),
             "largest_difference": report.largest_difference, "labels_equal": report.labels_equal,
+            "form": report.form, "differing_values": report.differing_values,
         }  # fmt: skip
         print(json.dumps(fields))
         return 0
@@ -42,6 +55,8 @@ def run(options: argparse.Namespace) -> int:
         print(f"checked with {', '.join(report.checked_with)}")
     else:
         print('not checked; for that, run: pip install "ffedge[onnx]"')
-    if report.largest_difference is not None:
+    if report.differing_values is not None:
+        print(f"goodness values with another bit than the model's own: {report.differing_values}")
+    elif report.largest_difference is not None:
         print(f"largest difference of a goodness: {report.largest_difference:.1e} of its size")
     return 0

@@ -77,16 +77,20 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--scaling", choices=("auto", *KINDS), default="auto",
                         help="of the input (default: auto)")  # fmt: skip
+    parser.add_argument(
+        "--threads", type=int, choices=(1, 2), default=1,
+        help="2: the upper layers learn beside the lower ones, in int8 (default: 1)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
 
 
 def read_recipe(
-    options: argparse.Namespace, *, batch_size: int, epochs: int, scaling: str
+    options: argparse.Namespace, *, features: int, batch_size: int, epochs: int, scaling: str
 ) -> Recipe:
     """The recipe of the options; the arguments are what to take where an option was left out."""
     if options.optimizer is None:
         rule = NAMED_RULES[options.rule]
-        optimizer = choose_optimizer(rule, options.precision, options.rate)
+        optimizer = choose_optimizer(rule, options.precision, features, options.rate)
     else:
         optimizer = named_optimizer(options.optimizer, options.rate)
     return Recipe(
@@ -95,5 +99,6 @@ def read_recipe(
         epochs=epochs if options.epochs is None else options.epochs,
         schedule=options.schedule,
         scaling=scaling if options.scaling == "auto" else options.scaling,
+        threads=options.threads,
         seed=options.seed,
     )

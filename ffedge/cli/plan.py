@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
         features, hidden, classes, NAMED_RULES[options.rule],
         precision=options.precision, input_parts=options.input_parts,
     )  # fmt: skip
-    recipe = read_recipe(options, batch_size=64, epochs=10, scaling="standard")
+    recipe = read_recipe(options, features=features, batch_size=64, epochs=10, scaling="standard")
     if options.predict:
         plan = plan_prediction(network, recipe.batch_size, options.budget)
     else:

@@ -8,8 +8,8 @@ from typing import TextIO
 
 from ..trainer import Progress
 
-#: Plain lines of a whole run, about: a log is read, not watched.
-_LINES = 20
+#: Plain lines of a whole run, about, and the longest silence in seconds.
+_LINES, _PAUSE = 20, 10.0
 
 
 class ProgressLine:
@@ -20,6 +20,7 @@ class ProgressLine:
         self._quiet = quiet
         self._terminal = self._stream.isatty()
         self._width = 0
+        self._shown: float | None = None
 
     def __enter__(self) -> ProgressLine:
         return self
@@ -38,15 +39,21 @@ class ProgressLine:
             self._rewrite(f"reading {100 * done // total:3d} %")
 
     def show(self, progress: Progress) -> None:
-        """One report of the trainer; off a terminal about twenty epochs' ends."""
+        """One report of the trainer; off a terminal at some epochs' ends: a log is read later."""
         if self._quiet:
             return
         text = describe(progress)
         if self._terminal:
             self._rewrite(text)
-        elif progress.epoch_ended and progress.epoch % max(1, progress.epochs // _LINES) == 0:
+        elif progress.epoch_ended and self._is_due(progress):
+            self._shown = progress.seconds
             self._stream.write(text + "\n")
             self._stream.flush()
+
+    def _is_due(self, progress: Progress) -> bool:
+        """The first epoch, then about ``_LINES`` of them, and one after every ``_PAUSE``."""
+        share = progress.epoch % max(1, progress.epochs // _LINES) == 0
+        return share or self._shown is None or progress.seconds - self._shown >= _PAUSE
 
     def _rewrite(self, text: str) -> None:
         self._stream.write("\r" + text.ljust(self._width))

@@ -126,7 +126,7 @@ def _prepare(options: argparse.Namespace, data: Dataset) -> Trainer:
     rule = NAMED_RULES[options.rule]
     batch = options.batch_size or min(choose_batch(data.n_samples), data.n_samples)
     recipe = read_recipe(
-        options, batch_size=batch, epochs=choose_epochs(data.n_samples, batch),
+        options, features=data.width, batch_size=batch, epochs=choose_epochs(data.n_samples, batch),
         scaling=choose_scaling(data),
     )  # fmt: skip
     classes, precision = len(data.classes), options.precision
@@ -166,7 +166,8 @@ def _announce(
     )
     chosen = "" if options.hidden else ", chosen to fit" if options.budget else ", the default"
     print(f"network  {network.text}{chosen}; {network.precision}, rule {options.rule}, "
-          f"{recipe.optimizer.name}, batch {recipe.batch_size}, {recipe.epochs} epochs, {recipe.schedule}")  # fmt: skip
+          f"{recipe.optimizer.name}, batch {recipe.batch_size}, {recipe.epochs} epochs, "
+          f"{recipe.schedule}")  # fmt: skip
     budget = f" of {show_bytes(options.budget)}" if options.budget else ""
     print(f"plan     {show_bytes(trainer.plan.peak)}{budget} for all training buffers")
     sys.stdout.flush()

@@ -1,6 +1,7 @@
-"""An exported file before its judges: ``onnx``'s checker, and ONNX Runtime against the model.
+"""An exported file before its judges: ``onnx``'s checker, and runtimes against the model.
 
-The only file that imports ``onnx`` and ``onnxruntime``, and only when it is asked to.
+The only file that imports ``onnx`` and ``onnxruntime``, and only when it is asked to. What a
+runtime's results have to meet is in ``onnx_compare``.
 """
 
 from __future__ import annotations
@@ -13,13 +14,9 @@ import numpy as np
 
 from ..errors import ConfigError, DataError, ExportError, MissingDependencyError
 from ..model import Array, Model
-from ..predict import Predictor
+from .onnx_compare import compare_bits, compare_values
 
 CHECKS = ("auto", "require", "off")
-
-#: Largest accepted difference of a goodness, as a share of 1 + the row's largest goodness. The
-#: order of sums makes about 1e-6; a runtime that computes in 16 bits makes 1e-2.
-TOLERANCE = 1e-4
 
 _PROBE_ROWS = 64
 
@@ -31,12 +28,14 @@ class Verdict:
     checked_with: tuple[str, ...] = ()
     largest_difference: float | None = None
     labels_equal: bool | None = None
+    differing_values: int | None = None
 
 
 def judges(check: str) -> dict[str, ModuleType]:
     """The packages that ``check`` calls in.
 
-    "auto": those installed. "require": both; MissingDependencyError without. "off": none.
+    "auto": those installed. "require": both, and ``onnx``'s reference evaluator, which is slow;
+    MissingDependencyError without. "off": none.
     """
     if check not in CHECKS:
         raise ConfigError(f"export: expected check to be one of {', '.join(CHECKS)}, got {check!r}")
@@ -49,6 +48,10 @@ def judges(check: str) -> dict[str, ModuleType]:
         import onnx.shape_inference
 
         found["onnx"] = onnx
+        if check == "require":
+            import onnx.reference
+
+            found["onnx.reference"] = onnx.reference
     except ImportError:
         _miss("onnx", check)
     try:
@@ -90,16 +93,28 @@ def check_probe(model: Model, probe: Any) -> Array:
     return rows
 
 
-def check_file(path: str, model: Model, probe: Array, found: dict[str, ModuleType]) -> Verdict:
-    """Judge the file at ``path`` by ``found``; ExportError if it disagrees with ``model``."""
-    checked = []
-    verdict = Verdict()
-    if "onnx" in found:
-        checked.append(_check_structure(path, found["onnx"]))
+def check_file(
+    path: str,
+    model: Model,
+    probe: Array,
+    found: dict[str, ModuleType],
+    exact: Array | None = None,
+) -> Verdict:
+    """Judge the file at ``path`` by ``found``; ExportError if it disagrees with ``model``.
+
+    exact: the model's goodness of ``probe``, whose every bit must be met; None allows float32's
+    tolerance.
+    """
+    checked = [_check_structure(path, found["onnx"])] if "onnx" in found else []
+    if exact is not None:
+        compared = compare_bits(path, model, probe, exact, found)
+        if not compared:
+            return Verdict(tuple(checked))
+        return Verdict((*checked, *compared), 0.0, True, 0)
     if "onnxruntime" in found:
-        checked.append(f"onnxruntime {found['onnxruntime'].__version__}")
-        verdict = _compare(path, model, probe, found["onnxruntime"], checked[-1])
-    return Verdict(tuple(checked), verdict.largest_difference, verdict.labels_equal)
+        judge, difference, same = compare_values(path, model, probe, found["onnxruntime"])
+        return Verdict((*checked, judge), difference, same)
+    return Verdict(tuple(checked))
 
 
 def _check_structure(path: str, onnx: ModuleType) -> str:
@@ -114,34 +129,3 @@ def _check_structure(path: str, onnx: ModuleType) -> str:
             "written; this is a bug in ffedge, report it with the network's widths and rule"
         ) from error
     return judge
-
-
-def _compare(path: str, model: Model, probe: Array, onnxruntime: ModuleType, judge: str) -> Verdict:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        labels, goodness = session.run(["label", "goodness"], {"X": probe})
-    # ONNX Runtime raises a class of its own for each of its error codes.
-    except Exception as error:
-        raise ExportError(
-            f"export: expected {judge} to run the graph, got {error}; nothing was written"
-        ) from error
-    predictor = Predictor(model)
-    expected = predictor.scores(probe)
-    magnitude = 1.0 + np.abs(expected).max(axis=1, keepdims=True)
-    difference = float((np.abs(goodness - expected) / magnitude).max())
-    top = np.sort(expected, axis=1)[:, -2:]
-    # Where two classes are as good as equal, rounding may choose.
-    clear = top[:, 1] - top[:, 0] > 2 * TOLERANCE * magnitude[:, 0]
-    same = labels == np.asarray(model.classes)[expected.argmax(axis=1)]
-    # A NaN compares as false, and is refused as well.
-    other = int((clear & ~same).sum())
-    if not difference <= TOLERANCE or other:
-        raise ExportError(
-            f"export: expected {judge} to agree with the model on {len(probe):,} probe rows, got "
-            f"goodness off by up to {difference:.2g} of its magnitude (allowed {TOLERANCE:g}) and "
-            f"{other:,} other labels; nothing was written; try another version of "
-            "onnxruntime"
-        )
-    return Verdict((), difference, bool(same.all()))

@@ -35,10 +35,7 @@ def build(model: Model) -> Graph:
     """
     network = model.network
     if model.precision != "float32":
-        raise ExportError(
-            f"export: expected a model of precision float32, got {model.precision!r}; this "
-            "version exports float32 models only"
-        )
+        raise ExportError(f"export: expected a model of precision float32, got {model.precision!r}")
     graph = Graph(
         "ffedge",
         f"Forward-Forward classifier {network.text}, rule {network.rule.name}: "

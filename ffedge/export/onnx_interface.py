@@ -3,7 +3,8 @@
 X              float32 (N, features)  raw units: scaling is part of the graph
 label          int64 or string (N,)   the class of the largest goodness, ties to the first
 probabilities  float32 (N, C)         rows sum to 1
-goodness       float32 (N, C)         ``Predictor.scores``: for thresholds of one's own
+goodness       float32 (N, C)         ``Predictor.scores``: for thresholds of one's own; of an
+                                      int8 model, its integers rounded to float32
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from .onnx_writer import Graph
 FORMAT = "1"
 
 
-def add_input(graph: Graph, model: Model) -> str:
-    """``clip((X - mean) * gain)``, as in ``scaling``; moves that change nothing are left out."""
+def add_scaled_input(graph: Graph, model: Model) -> str:
+    """``(X - mean) * gain``, each step rounded; moves that change no bit are left out."""
     features = model.network.features
     x = graph.add_input("X", "float32", ("N", features))
     mean, gain = model.params["input.mean"], model.params["input.gain"]
@@ -30,6 +31,12 @@ def add_input(graph: Graph, model: Model) -> str:
         x = graph.add_node("Sub", [x, graph.add_constant("input.mean", _shorten(mean))])
     if (gain != 1.0).any():
         x = graph.add_node("Mul", [x, graph.add_constant("input.gain", _shorten(gain))])
+    return x
+
+
+def add_input(graph: Graph, model: Model) -> str:
+    """``clip((X - mean) * gain)``, as in ``scaling``."""
+    x = add_scaled_input(graph, model)
     low = graph.add_constant("input.low", np.float32(-LIMIT))
     high = graph.add_constant("input.high", np.float32(LIMIT))
     return graph.add_node("Clip", [x, low, high])
@@ -40,15 +47,19 @@ def _shorten(values: Array) -> Array:
     return values[0] if (values == values[0]).all() else values
 
 
-def add_outputs(graph: Graph, model: Model, goodness: str) -> None:
-    """Declare ``goodness``, and add ``label`` and ``probabilities``."""
-    count = model.network.classes
-    factor = np.float32(model.network.rule.probability_factor(model.network))
+def add_outputs(graph: Graph, model: Model, goodness: str, exact: str | None = None) -> None:
+    """Declare ``goodness``, and add ``label`` and ``probabilities``.
+
+    exact: the value that decides the label, where ``goodness`` is a rounded copy of it.
+    """
+    network, count = model.network, model.network.classes
+    unit = 2.0**-network.score_exponent if model.precision == "int8" else 1.0
+    factor = np.float32(network.rule.probability_factor(network) * unit)
     logits = goodness
     if factor != 1.0:
         logits = graph.add_node("Mul", [goodness, graph.add_constant("factor", factor)])
     graph.add_node("Softmax", [logits], "probabilities", axis=1)
-    code = graph.add_node("ArgMax", [goodness], axis=1, keepdims=0)
+    code = graph.add_node("ArgMax", [exact or goodness], axis=1, keepdims=0)
     names = np.asarray(model.classes)
     graph.add_node("Gather", [graph.add_constant("classes", names), code], "label", axis=0)
     graph.add_output("label", "string" if names.dtype.kind == "U" else "int64", ("N",))

@@ -108,6 +108,12 @@ class Graph:
         self._nodes.append(b"".join(parts))
         return output
 
+    def add_cast(self, value: str, dtype: str, output: str | None = None) -> str:
+        """Append a Cast of ``value`` to ``dtype``, such as "int32"."""
+        if dtype not in _TYPES:
+            raise ExportError(f"cast of {value}: expected {', '.join(_TYPES)}, got {dtype!r}")
+        return self.add_node("Cast", [value], output, to=_TYPES[dtype])
+
     def _new(self, name: str) -> str:
         if not name or name in self._known:
             raise ExportError(f"graph {self.name}: expected a new name for a value, got {name!r}")

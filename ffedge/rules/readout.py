@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..kernels import random, readout
-from ..layers import OUTPUT_EXP, weight_exponent
+from ..layers import OUTPUT_EXP, readout_exponent
 from ..tensor import PANEL, TensorSpec, panels
 from .base import ClassRule
 
@@ -48,7 +48,7 @@ class Readout(ClassRule):
 
     def score_exponent(self, network: Network) -> int:
         """The finest of the layers' units."""
-        return OUTPUT_EXP + max(weight_exponent(width) for width in network.hidden)
+        return OUTPUT_EXP + max(readout_exponent(width) for width in network.hidden)
 
     def params(self, network: Network, index: int) -> dict[str, TensorSpec]:
         """readout (panels, C, 16) float32 or (C, panels * 16) int8, unless frozen."""

@@ -18,6 +18,12 @@ MAX_SHIFT = 24
 
 
 @kernel()
+def add_words(a, b):
+    """Two random words (uint32) as one: their sum, wrapping."""
+    return np.uint32((np.uint64(a) + np.uint64(b)) & np.uint64(0xFFFFFFFF))
+
+
+@kernel()
 def peak(row):
     """Largest magnitude of an int32 row."""
     most = np.int32(0)
@@ -31,15 +37,22 @@ def weight_shift(most, mantissa, exponent):
     """The shift s, 1..MAX_SHIFT, for terms of magnitude up to ``most`` (int, below 2**31)."""
     bits = 0
     product = np.int64(most) * np.int64(mantissa)
-    while product > 0:
-        product >>= 1
+    while product >> bits > 0:
+        bits += 1
+    # 127.x must not reach 128: clipping it would bias the rounding.
+    if bits > 7 and product > np.int64(127) << (bits - 7):
         bits += 1
     return min(max(exponent + 7 - bits, 1), MAX_SHIFT)
 
 
 @kernel()
 def quantize(term, mantissa, fall, word):
-    """``term * mantissa * 2**-fall`` rounded by the random ``word`` (uint32), within +-127."""
+    """``term * mantissa * 2**-fall`` rounded by the random ``word`` (uint32), within +-127.
+
+    0 from fall 63 on: there the sum no longer fits 64 bits, and the delta is below 2**-16.
+    """
+    if fall > 62:
+        return np.int8(0)
     product = np.int64(term) * np.int64(mantissa)
     if fall > 0:
         noise = np.int64(word)
@@ -66,7 +79,7 @@ def emit_row(row, r, mantissa, fall, row_word, unit_words, delta):
             j = p * PANEL + lane
             value = np.int8(0)
             if row[j] != 0:
-                word = np.uint32(row_word + unit_words[j])
+                word = add_words(row_word, unit_words[j])
                 value = quantize(row[j], mantissa, fall, word)
             delta[p, r // 4, lane, r % 4] = value
 

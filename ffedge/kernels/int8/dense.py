@@ -7,6 +7,7 @@ import numpy as np
 from ...tensor import PANEL
 from ..jit import kernel
 from ..random import bits
+from .delta import add_words
 from .dot4 import (
     PANELS,
     ROWS,
@@ -158,8 +159,11 @@ def update_bias(delta, rows, shift, scale, bias_word, unit_words, bias):
             for group in range(groups):
                 for j in range(4):
                     total += np.int64(delta[p, group, lane, j])
+            # Without a delta the noise alone never makes a step.
+            if total == 0:
+                continue
             unit = p * PANEL + lane
-            noise = np.int64(np.uint32(bias_word + unit_words[unit]) >> np.uint32(32 - shift))
+            noise = np.int64(add_words(bias_word, unit_words[unit]) >> np.uint32(32 - shift))
             step = ((total << scale) + noise) >> shift
             value = np.int64(bias[unit]) + step
             bias[unit] = np.int32(min(max(value, -MAX_BIAS), MAX_BIAS))

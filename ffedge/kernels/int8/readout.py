@@ -6,7 +6,7 @@ import numpy as np
 
 from ..jit import kernel
 from ..random import bits
-from .delta import clear_tail, emit_row, peak, quantize, weight_shift
+from .delta import add_words, clear_tail, emit_row, peak, quantize, weight_shift
 
 
 @kernel()
@@ -94,17 +94,24 @@ def update_readout(y, rows, errors, mantissa, exponent, seed, unit_words, sums, 
     shift = weight_shift(most, mantissa, exponent)
     width = readout.shape[1]
     for c in range(readout.shape[0]):
-        for j in range(width):
-            sums[j] = 0
+        learns = False
         for r in range(rows):
             word = bits(seed, (np.int64(c) << 32) + r)
             value = quantize(np.int64(errors[r, c]), mantissa, exponent - shift, word)
-            if value != np.int8(0):
+            if value == np.int8(0):
+                continue
+            if not learns:
                 for j in range(width):
-                    sums[j] = np.int32(sums[j] + np.int32(value) * np.int32(y[r, j]))
+                    sums[j] = np.int32(0)
+                learns = True
+            for j in range(width):
+                sums[j] = np.int32(sums[j] + np.int32(value) * np.int32(y[r, j]))
+        # Without a delta the noise alone never makes a step.
+        if not learns:
+            continue
         row_word = bits(seed, (np.int64(c) << 32) + (np.int64(1) << 31))
         for j in range(width):
-            noise = np.int32(np.uint32(row_word + unit_words[j]) >> np.uint32(32 - shift))
+            noise = np.int32(add_words(row_word, unit_words[j]) >> np.uint32(32 - shift))
             step = np.int32(np.int32(sums[j] + noise) >> np.int32(shift))
             value32 = np.int32(readout[c, j]) + min(max(step, np.int32(-127)), np.int32(127))
             readout[c, j] = np.int8(min(max(value32, np.int32(-127)), np.int32(127)))
