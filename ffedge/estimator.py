@@ -320,7 +320,8 @@ class FFClassifier(Parameters):
 
     def predict(self, X: Any) -> Array:
         """Labels (n,) of X (n, features): the class with the largest score."""
-        return cast(Array, self.classes_[self._scores(X).argmax(axis=1)])
+        codes = self._scores(X).argmax(axis=1)
+        return cast(Array, self.classes_[codes])
 
     def predict_proba(self, X: Any) -> Array:
         """Probabilities float64 (n, classes), columns in the order of ``classes_``."""

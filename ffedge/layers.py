@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 from .errors import ConfigError
+from .kernels.int8.input import INPUT_EXP
 from .tensor import PANEL, TensorSpec, panels
 
 #: Largest fan-in: 127 * 127 * 131,071 + 2**24 still fits the int8 kernels' int32 sums.
@@ -47,6 +48,11 @@ def readout_exponent(width: int) -> int:
     8
     """
     return _exponent(width, 8.0)
+
+
+def forward_shift(inputs: int) -> int:
+    """By how much an int8 layer of that fan-in shifts its sums to the output's unit: 4 to 15."""
+    return INPUT_EXP + weight_exponent(inputs) - OUTPUT_EXP
 
 
 def activity(shape: tuple[int, ...], rows: int) -> TensorSpec:

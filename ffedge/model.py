@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .buffers import model_needs
+from .buffers import model_needs, parameters
+from .layers import forward_shift
 from .network import Network
+from .tensor import PANEL
 
 Array = np.ndarray[Any, Any]
 Classes = tuple[str, ...] | tuple[int, ...]
@@ -48,6 +50,28 @@ class Model:
             self.network, params, self.classes, self.feature_shape, self.feature_names,
             dict(self.training),
         )  # fmt: skip
+
+    def loud_padding(self) -> str | None:
+        """The first parameter whose lanes beyond its layer's width are not silent, or None.
+
+        Kernels never look at widths: a stray value there would count as activity.
+        """
+        for i, layer in enumerate(self.network.layers):
+            width = layer.out_features
+            used = (width - 1) % PANEL + 1
+            for name in parameters(self.network, i):
+                array = self.params[f"layer{i}.{name}"]
+                if self.precision == "float32" or name == "weight":
+                    # (panels, I, 16) or (panels, quads, 16, 4)
+                    idle = array[-1, :, used:]
+                elif name == "bias":
+                    # Holds the half of the rounding, which the shift removes.
+                    idle = array[width:] >> forward_shift(layer.in_features)
+                else:
+                    idle = array[:, width:]
+                if idle.any():
+                    return f"layer{i}.{name}"
+        return None
 
     def dense_weight(self, index: int, name: str = "weight") -> Array:
         """A parameter as a plain matrix, float32 (inputs, units): panels undone."""

@@ -141,7 +141,14 @@ def _read(file: BinaryIO, size: int, name: str) -> Model:
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise CheckpointError(f"{name}: expected finite numbers in {key}, got NaN or infinity")
         params[key] = array
-    return Model(network, params, classes, shape, names, training)
+    model = Model(network, params, classes, shape, names, training)
+    loud = model.loud_padding()
+    if loud is not None:
+        raise CheckpointError(
+            f"{name}: expected zeros beyond the width of {loud}, got other values; "
+            "the file was changed"
+        )
+    return model
 
 
 def _read_header(file: BinaryIO, size: int, name: str) -> tuple[dict[str, Any], int]:

@@ -14,7 +14,7 @@ import numpy as np
 from .buffers import model_needs
 from .errors import ConfigError, DataError
 from .kernels.int8.input import INPUT_EXP
-from .layers import OUTPUT_EXP, readout_exponent, weight_exponent
+from .layers import forward_shift, readout_exponent, weight_exponent
 from .model import Model
 from .network import Network
 from .predict import Predictor
@@ -90,7 +90,7 @@ def _convert(model: Model, target: Network) -> tuple[dict[str, Array], float]:
         clipped += int((np.abs(steps) > 127).sum())
         total += steps.size
         params[f"layer{i}.weight"][:] = _to_quads(np.clip(steps, -127, 127).astype(np.int8))
-        shift = INPUT_EXP + exponent - OUTPUT_EXP
+        shift = forward_shift(layer.in_features)
         bias = np.floor(model.dense_weight(i, "bias")[0] * 2.0 ** (INPUT_EXP + exponent) + 0.5)
         half = 1 << (shift - 1)
         params[f"layer{i}.bias"][:] = half

@@ -19,7 +19,7 @@ from .kernels import batch, random
 from .kernels.int8 import dense, group, normalize, readout, start, step
 from .kernels.int8 import input as int8_input
 from .kernels.int8.input import INPUT_EXP
-from .layers import OUTPUT_EXP, readout_exponent, weight_exponent
+from .layers import OUTPUT_EXP, forward_shift, readout_exponent, weight_exponent
 from .network import Network, cut_of
 from .pipeline import Pipeline
 from .recipe import Recipe
@@ -62,7 +62,7 @@ class Int8Layer:
         self.weight, self.bias = self.params["weight"], self.params["bias"]
         self.out, self.length = arena[f"layer{index}.out"], lane.length
         self.weight_exp = weight_exponent(self.inputs)
-        self.shift = np.int32(INPUT_EXP + self.weight_exp - OUTPUT_EXP)
+        self.shift = np.int32(forward_shift(self.inputs))
         self.gain = np.float32(2**INPUT_EXP) * np.sqrt(np.float32(self.width))
         self.active, self.updates = False, 0
         self.loss, self.right, self.seen, self.goodness = 0.0, 0.0, 0, 0.0

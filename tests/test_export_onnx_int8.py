@@ -162,7 +162,7 @@ def test_any_number_of_rows_runs(rule, rows):
 
 
 #: One fan-in for every shift that there is.
-FAN_INS = (1, 4, 16, 64, 256, 1024, 4096, 16_384, 65_536)
+FAN_INS = (1, 4, 16, 64, 256, 1024, 4096, 16_384, 65_536, 131_071)
 
 
 def forward_shift(inputs):

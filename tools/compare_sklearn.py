@@ -1,6 +1,7 @@
 """FFClassifier's defaults against scikit-learn's MLPClassifier of the same hidden layers.
 
-    python tools/compare_sklearn.py [--hidden 256,256] [--seeds 3] [--data-dir FOLDER] [--json]
+    python tools/compare_sklearn.py [--hidden 256,256] [--seeds 3] [--limit 8000]
+                                    [--data-dir FOLDER] [--json]
 
 Both get their own defaults; MLPClassifier's inputs are standardised first, as its documentation
 asks. Test accuracy in percent, mean over the seeds, on each set's own test part; seconds of
@@ -30,22 +31,31 @@ from sklearn.preprocessing import StandardScaler
 from ffedge import FFClassifier
 
 
-def compare(name: str, hidden: tuple[int, ...], seeds: int, data_dir: str | None) -> dict[str, Any]:
-    """One row: accuracy and seconds of both."""
-    train, test = read(name, data_dir)
+SYSTEMS = ("ffedge", "ffedge-int8", "sklearn")
+
+
+def make(system: str, hidden: tuple[int, ...], seed: int) -> Any:
+    """One unfitted classifier with its own defaults."""
+    if system == "sklearn":
+        return make_pipeline(StandardScaler(), MLPClassifier(hidden, random_state=seed))
+    precision = "int8" if system.endswith("int8") else "float32"
+    return FFClassifier(hidden, precision=precision, random_state=seed)
+
+
+def compare(
+    name: str, hidden: tuple[int, ...], seeds: int, limit: int, data_dir: str | None
+) -> dict[str, Any]:
+    """One row: accuracy and seconds of all systems."""
+    train, test = read(name, data_dir, limit)
     x, y = rows(train)
     x_test, y_test = rows(test)
     result: dict[str, Any] = {
         "set": name, "train": len(x), "features": x.shape[1], "classes": len(train.classes),
     }  # fmt: skip
-    for system in ("ffedge", "sklearn"):
+    for system in SYSTEMS:
         accuracies, seconds = [], []
         for seed in range(seeds):
-            model: Any
-            if system == "ffedge":
-                model = FFClassifier(hidden, random_state=seed)
-            else:
-                model = make_pipeline(StandardScaler(), MLPClassifier(hidden, random_state=seed))
+            model = make(system, hidden, seed)
             started = time.perf_counter()
             model.fit(x, y)
             seconds.append(time.perf_counter() - started)
@@ -62,23 +72,25 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="default: 3")
     parser.add_argument("--data-dir", help="folder of the .npz files")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--limit", type=int, default=8000,
+                        help="training samples a set at most (default: 8000)")  # fmt: skip
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     hidden = tuple(int(width) for width in options.hidden.split(","))
     results = []
     if not options.json:
-        print(f"{'set':<22}{'train':>8}{'ffedge %':>10}{'sklearn %':>11}{'s':>8}{'s':>8}")
+        print(f"{'set':<22}{'train':>8}" + "".join(f"{name + ' %':>15}{'s':>7}" for name in SYSTEMS))
     for name in ("digits", *available(NAMES, options.data_dir)):
-        row = compare(name, hidden, options.seeds, options.data_dir)
+        row = compare(name, hidden, options.seeds, options.limit, options.data_dir)
         results.append(row)
         if not options.json:
-            print(f"{name:<22}{row['train']:>8,}{row['ffedge']:>10.2f}{row['sklearn']:>11.2f}"
-                  f"{row['ffedge_seconds']:>8.1f}{row['sklearn_seconds']:>8.1f}", flush=True)  # fmt: skip
-    means = {system: float(np.mean([row[system] for row in results])) for system in ("ffedge", "sklearn")}
+            cells = (f"{row[name]:>15.2f}{row[name + '_seconds']:>7.1f}" for name in SYSTEMS)
+            print(f"{name:<22}{row['train']:>8,}" + "".join(cells), flush=True)
+    means = {system: float(np.mean([row[system] for row in results])) for system in SYSTEMS}
     if options.json:
         print(json.dumps({"hidden": hidden, "seeds": options.seeds, "rows": results, "mean": means}))
     else:
-        print(f"{'mean':<22}{'':>8}{means['ffedge']:>10.2f}{means['sklearn']:>11.2f}")
+        print(f"{'mean':<22}{'':>8}" + "".join(f"{means[name]:>15.2f}{'':>7}" for name in SYSTEMS))
 
 
 if __name__ == "__main__":

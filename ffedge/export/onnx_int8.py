@@ -28,7 +28,7 @@ from ..errors import ExportError
 from ..kernels.int8.dense import MAX_BIAS
 from ..kernels.int8.group import FACTOR_EXP
 from ..kernels.int8.input import INPUT_EXP
-from ..layers import OUTPUT_EXP, readout_exponent, weight_exponent
+from ..layers import OUTPUT_EXP, forward_shift, readout_exponent, weight_exponent
 from ..model import Array, Model
 from ..rules import Group, Readout
 from ..run_int8 import group_factors
@@ -62,7 +62,7 @@ def build(model: Model, form: str = "integer") -> Graph:
     x = eight.activity(_add_input(graph, model))
     total = ""
     for i, layer in enumerate(network.layers):
-        shift = INPUT_EXP + weight_exponent(layer.in_features) - OUTPUT_EXP
+        shift = forward_shift(layer.in_features)
         y = eight.activity(eight.dense(x, i, plain_weight(model, i), plain_bias(model, i), shift))
         if isinstance(rule, Readout):
             scores = _add_readout(graph, model, eight, i, y)

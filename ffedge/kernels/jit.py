@@ -19,7 +19,9 @@ from typing import Any
 
 import numba
 from numba import njit
-from numba.core import config
+
+# Numba makes the attributes of this module when it is loaded.
+config: Any = numba.config
 
 #: Float kernels may reorder sums and fuse multiply-adds (9 times faster); NaN and infinity
 #: keep their meaning. Never used where bits are promised.

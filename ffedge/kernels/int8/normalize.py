@@ -41,7 +41,7 @@ def normalize_rows(y, rows, gain, length):
     sum_of_squares(y, rows, length)
     total = 0
     for r in range(rows):
-        total += length[r]
+        total += np.int64(length[r])
         factor = gain / np.sqrt(np.float32(max(length[r], np.int32(1))))
         for j in range(y.shape[1]):
             value = np.floor(np.float32(y[r, j]) * factor + np.float32(0.5))
