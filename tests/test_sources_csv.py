@@ -3,10 +3,10 @@
 import contextlib
 import gzip
 import re
-import tracemalloc
 
 import numpy as np
 import pytest
+from conftest import memory_below
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,18 +14,6 @@ from ffedge.errors import DataError
 from ffedge.sources import Dataset, load
 
 FLOWERS = "length,width,kind\n1.5,2,rose\n-3,4e1,tulip\n"
-
-
-@contextlib.contextmanager
-def memory_below(nbytes):
-    """Fails if the block allocates more at any moment; file mappings do not count."""
-    tracemalloc.start()
-    try:
-        yield
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < nbytes
 
 
 def write(path, text):

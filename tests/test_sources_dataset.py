@@ -1,11 +1,10 @@
 """Dataset and from_arrays: what is kept, what is converted, what is refused, how it is split."""
 
-import contextlib
 import re
-import tracemalloc
 
 import numpy as np
 import pytest
+from conftest import memory_below
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,18 +12,6 @@ from ffedge.errors import ConfigError, DataError
 from ffedge.sources import from_arrays, load
 
 PAIR = [0, 1]
-
-
-@contextlib.contextmanager
-def memory_below(nbytes):
-    """Fails if the block allocates more at any moment; file mappings do not count."""
-    tracemalloc.start()
-    try:
-        yield
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < nbytes
 
 
 def labelled(*labels):

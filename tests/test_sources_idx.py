@@ -4,10 +4,10 @@ import contextlib
 import gzip
 import re
 import struct
-import tracemalloc
 
 import numpy as np
 import pytest
+from conftest import memory_below
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,18 +18,6 @@ from ffedge.sources.idx import is_idx, read_idx
 CODES = {"u1": 8, "i1": 9, ">i2": 11, ">i4": 12, ">f4": 13, ">f8": 14}
 IMAGES = np.arange(24, dtype=np.uint8).reshape(6, 2, 2)
 LABELS = np.array([0, 1, 2, 0, 1, 2], np.uint8)
-
-
-@contextlib.contextmanager
-def memory_below(nbytes):
-    """Fails if the block allocates more at any moment; file mappings do not count."""
-    tracemalloc.start()
-    try:
-        yield
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < nbytes
 
 
 def idx_bytes(array, kind="u1"):

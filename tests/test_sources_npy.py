@@ -5,10 +5,10 @@ import io
 import os
 import re
 import struct
-import tracemalloc
 
 import numpy as np
 import pytest
+from conftest import memory_below
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,18 +20,6 @@ from ffedge.sources.spool import map_file
 FUZZ = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-
-
-@contextlib.contextmanager
-def memory_below(nbytes):
-    """Fails if the block allocates more at any moment; file mappings do not count."""
-    tracemalloc.start()
-    try:
-        yield
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < nbytes
 
 
 def npy_bytes(array):

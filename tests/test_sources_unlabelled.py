@@ -7,9 +7,10 @@ import struct
 
 import numpy as np
 import pytest
+from conftest import memory_below
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_sources_csv import memory_below, write
+from test_sources_csv import write
 from test_sources_npz import write_npz
 
 from ffedge.errors import ConfigError, DataError

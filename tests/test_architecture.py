@@ -1,0 +1,150 @@
+"""The building: imports only go down, optional packages stay in their rooms, files stay small."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "ffedge"
+
+#: A module may import its own floor or a lower one, and nobody above. Names are top-level
+#: modules or folders of ffedge.
+FLOORS = [
+    ("errors", "tensor", "units"),
+    ("kernels",),
+    ("layers", "rules", "optimizers", "scaling"),
+    ("network", "recipe", "plan", "arena", "buffers", "buffers_int8", "model", "model_file",
+     "atomic", "sources", "memory"),
+    ("run", "run_int8", "pipeline", "predict", "trainer", "defaults", "checks", "parameters"),
+    ("estimator", "export", "quantize"),
+    ("cli", "__main__"),
+]  # fmt: skip
+
+#: Packages beyond Python and NumPy: the only files that may import each, anywhere in the file.
+ROOMS = {
+    "numba": ("kernels/jit.py", "kernels/simd.py", "kernels/int8/dot4.py"),
+    "llvmlite": ("kernels/simd.py", "kernels/int8/dot4.py"),
+    "onnx": ("export/onnx_check.py", "export/onnx_int8_check.py"),
+    "onnxruntime": ("export/onnx_check.py", "export/onnx_int8_check.py"),
+    "sklearn": ("checks.py", "parameters.py"),
+    "torch": (),
+}
+
+MAX_LINES = 400
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+
+
+def place(path):
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def module_of(path):
+    """The top-level module or folder that a file belongs to; None for ffedge/__init__.py."""
+    first = path.relative_to(PACKAGE).parts[0]
+    return None if first == "__init__.py" else first.removesuffix(".py")
+
+
+def is_type_checking(node):
+    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+
+
+def imports(path):
+    """(line, absolute dotted name) of every import in a file, TYPE_CHECKING blocks left out."""
+    package = ["ffedge", *path.relative_to(PACKAGE).parts[:-1]]
+    waiting = [ast.parse(path.read_text())]
+    while waiting:
+        node = waiting.pop()
+        waiting += [child for child in ast.iter_child_nodes(node) if not is_type_checking(child)]
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                yield node.lineno, f"{origin}.{alias.name}"
+
+
+def test_every_module_has_a_floor():
+    assert {module_of(path) for path in FILES} - {None} == set(FLOOR_OF)
+
+
+def test_imports_only_go_down():
+    wrong = []
+    for path in FILES:
+        module = module_of(path)
+        for line, name in imports(path):
+            parts = name.split(".")
+            # `from .. import __version__` reaches for the package itself, on no floor.
+            if module is None or parts[0] != "ffedge" or parts[1] not in FLOOR_OF:
+                continue
+            if FLOOR_OF[parts[1]] > FLOOR_OF[module]:
+                wrong.append(f"{place(path)}:{line} imports {name}")
+
+    assert not wrong
+
+
+def test_kernels_know_nothing_but_kernels_and_tensors():
+    for path in (PACKAGE / "kernels").rglob("*.py"):
+        reached = {name.split(".")[1] for _, name in imports(path) if name.startswith("ffedge.")}
+        assert reached <= {"kernels", "tensor", "errors"}, place(path)
+
+
+def test_packages_are_imported_in_their_own_rooms_only():
+    wrong = [
+        f"{place(path)}:{line} imports {name}"
+        for path in FILES
+        for line, name in imports(path)
+        for package in [name.split(".")[0]]
+        if package in ROOMS and place(path) not in ROOMS[package]
+    ]
+
+    assert not wrong
+
+
+def test_nothing_else_is_imported():
+    import sys
+
+    known = {"ffedge", "numpy", *ROOMS, *sys.stdlib_module_names}
+    outside = {
+        (place(path), name) for path in FILES for _, name in imports(path)
+        if name.split(".")[0] not in known
+    }  # fmt: skip
+
+    assert not outside
+
+
+@pytest.mark.parametrize("module", ["pickle", "marshal", "shelve", "dill", "cloudpickle"])
+def test_nothing_that_runs_code_from_files_is_imported(module):
+    assert not [p for p in FILES for _, name in imports(p) if name.split(".")[0] == module]
+
+
+def test_arrays_are_never_loaded_with_pickles():
+    for path in FILES:
+        assert "allow_pickle=True" not in path.read_text(), place(path)
+
+
+def test_no_file_is_longer_than_a_reader_bears():
+    long = {
+        place(path): n for path in FILES if (n := len(path.read_text().splitlines())) > MAX_LINES
+    }
+
+    assert not long
+
+
+def test_no_path_of_somebodys_machine_is_written_down():
+    found = [
+        f"{place(path)}: {match[0]}"
+        for path in FILES
+        for match in re.finditer(r"/(?:home|root|work|Users|opt|mnt)/\w+", path.read_text())
+    ]
+
+    assert not found
+
+
+@pytest.mark.parametrize("name", ["utils", "core", "common", "helpers", "types", "profile"])
+def test_no_file_has_a_name_that_says_nothing(name):
+    assert not [place(path) for path in FILES if path.stem == name]

@@ -1,0 +1,57 @@
+"""Measured memory of the process, and of a block."""
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ffedge.memory import process_bytes, process_peak_bytes, watch_allocations
+
+
+def test_the_peak_is_plausible_and_never_below_the_present():
+    now, peak = process_bytes(), process_peak_bytes()
+
+    assert 20 << 20 < peak < 64 << 30
+    assert peak >= 0.9 * now
+
+
+def test_the_peak_rises_with_memory_that_is_touched():
+    before = process_peak_bytes()
+
+    block = np.ones((before + (32 << 20)) // 8)
+
+    assert process_peak_bytes() >= before + (16 << 20)
+    del block
+
+
+def test_without_proc_the_peak_comes_from_the_system(monkeypatch):
+    def fail(self):
+        raise OSError
+
+    with_proc = process_peak_bytes()
+    monkeypatch.setattr(Path, "read_text", fail)
+
+    assert process_peak_bytes() == pytest.approx(with_proc, rel=0.2)
+    assert process_bytes() == 0
+
+
+def test_a_block_is_charged_with_what_it_allocates_at_most():
+    with watch_allocations() as watch:
+        np.ones(1 << 20, np.uint8)
+        np.ones(1 << 19, np.uint8)
+
+    assert 1 << 20 <= watch.peak < (1 << 20) + 8192
+    assert not tracemalloc.is_tracing()
+
+
+def test_a_block_inside_another_measurement_counts_nothing_and_disturbs_nothing():
+    tracemalloc.start()
+    try:
+        with watch_allocations() as watch:
+            np.ones(1000)
+        assert tracemalloc.is_tracing()
+    finally:
+        tracemalloc.stop()
+
+    assert watch.peak == 0
