@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,15 @@ class Model:
             self.network, params, self.classes, self.feature_shape, self.feature_names,
             dict(self.training),
         )  # fmt: skip
+
+    def first_layers(self, count: int) -> Model:
+        """The model cut off above ``count`` layers, for a training that got no further."""
+        network = replace(self.network, layers=self.network.layers[:count])
+        params = {
+            need.name: self.params.get(need.name, np.zeros(need.spec.shape, need.spec.dtype))
+            for need in model_needs(network)
+        }
+        return replace(self, network=network, params=params)
 
     def loud_padding(self) -> str | None:
         """The first parameter whose lanes beyond its layer's width are not silent, or None.

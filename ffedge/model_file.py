@@ -1,7 +1,7 @@
 """The model file: safetensors layout with a JSON header, written whole or not at all.
 
     8 bytes   length N of the header, little-endian
-    N bytes   JSON: {"__metadata__": {"ffedge": <JSON text>}, name: {"dtype": "F32",
+    N bytes   JSON: {"__metadata__": {"ffedge": <JSON text>, "crc32": <hex>}, name: {"dtype": "F32",
               "shape": [...], "data_offsets": [first, last]}, ...}, padded with spaces
     rest      the arrays, C order, little-endian, 64-byte aligned in the file
 
@@ -16,6 +16,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import zlib
+from collections.abc import Iterable
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -48,7 +50,10 @@ def save_model(model: Model, path: str | os.PathLike[str]) -> int:
 
 def _write(model: Model, file: BinaryIO) -> int:
     needs = list(model_needs(model.network))
-    entries: dict[str, Any] = {"__metadata__": {"ffedge": json.dumps(_metadata(model))}}
+    arrays = [np.ascontiguousarray(model.params[n.name], dtype=n.spec.dtype) for n in needs]
+    description = json.dumps(_metadata(model))
+    checksum = _checksum(description, arrays)
+    entries: dict[str, Any] = {"__metadata__": {"ffedge": description, "crc32": checksum}}
     offset = 0
     for need in needs:
         end = offset + need.spec.nbytes
@@ -62,10 +67,17 @@ def _write(model: Model, file: BinaryIO) -> int:
     text += b" " * (-(8 + len(text)) % _ALIGN)
     file.write(len(text).to_bytes(8, "little"))
     file.write(text)
-    for need in needs:
-        array = np.ascontiguousarray(model.params[need.name], dtype=need.spec.dtype)
+    for array in arrays:
         file.write(array.data.cast("B"))
     return 8 + len(text) + offset
+
+
+def _checksum(description: str, arrays: Iterable[np.ndarray[Any, Any]]) -> str:
+    """CRC-32 of the description and the arrays, eight hex digits."""
+    total = zlib.crc32(description.encode())
+    for array in arrays:
+        total = zlib.crc32(array.data.cast("B"), total)
+    return f"{total:08x}"
 
 
 def _metadata(model: Model) -> dict[str, Any]:
@@ -100,7 +112,8 @@ def load_model(path: str | os.PathLike[str]) -> Model:
 
 def _read(file: BinaryIO, size: int, name: str) -> Model:
     header, start = _read_header(file, size, name)
-    metadata = _parse_metadata(header.pop("__metadata__", None), name)
+    about = header.pop("__metadata__", None)
+    metadata = _parse_metadata(about, name)
     try:
         network = Network.parse(metadata["network"])
         classes = _parse_classes(metadata["classes"], network.classes)
@@ -147,6 +160,11 @@ def _read(file: BinaryIO, size: int, name: str) -> Model:
         raise CheckpointError(
             f"{name}: expected zeros beyond the width of {loud}, got other values; "
             "the file was changed"
+        )
+    if about.get("crc32") != _checksum(about["ffedge"], params.values()):
+        raise CheckpointError(
+            f"{name}: expected checksum {about.get('crc32')!s:.20}, got another; the file was "
+            "damaged or changed, take a copy of it"
         )
     return model
 

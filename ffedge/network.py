@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 from .errors import ConfigError
@@ -94,7 +95,7 @@ class Network:
         """Fully connected layers of the given widths; label inputs and parts are added."""
         rule = Readout() if rule is None else rule
         widths = [features * input_parts + rule.label_inputs(classes), *hidden]
-        layers = tuple(Dense(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        layers = tuple(Dense(a, b) for a, b in pairwise(widths))
         return cls(layers, classes, rule, normalize_input, precision, input_parts)
 
     @property
@@ -146,7 +147,9 @@ class Network:
                 precision=description["precision"], input_parts=_whole(description["input_parts"]),
             )  # fmt: skip
         except (KeyError, TypeError, AttributeError) as error:
-            raise ConfigError(f"network description: expected the known fields, got {error!r}") from None
+            raise ConfigError(
+                f"network description: expected the known fields, got {error!r}"
+            ) from None
 
 
 def cut_of(network: Network) -> int:

@@ -1,4 +1,4 @@
-"""Two threads as a pipeline of layers: the upper ones train on batch t - 1 while the lower train on t.
+"""Two threads as a pipeline: the upper layers train on batch t - 1 while the lower train on t.
 
 Forward-Forward's own kind of parallelism: no layer ever waits for one above, so the result is
 the sequential run's, bit for bit. The only shared memory is a pair of hand-over slots, which

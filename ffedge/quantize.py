@@ -94,7 +94,9 @@ def _convert(model: Model, target: Network) -> tuple[dict[str, Array], float]:
         bias = np.floor(model.dense_weight(i, "bias")[0] * 2.0 ** (INPUT_EXP + exponent) + 0.5)
         half = 1 << (shift - 1)
         params[f"layer{i}.bias"][:] = half
-        params[f"layer{i}.bias"][: layer.out_features] += np.clip(bias, -(2**24), 2**24 - half).astype(np.int32)
+        params[f"layer{i}.bias"][: layer.out_features] += np.clip(
+            bias, -(2**24), 2**24 - half
+        ).astype(np.int32)
         if isinstance(target.rule, Readout):
             unit = 2.0 ** readout_exponent(layer.out_features)
             matrix = np.floor(model.dense_weight(i, "readout") * unit + 0.5)

@@ -92,7 +92,7 @@ class Int8Layer:
 
 
 class Int8Run:
-    """Arena, network and the moves of a step; ``recipe`` is None where only prediction is wanted."""
+    """Arena, network and the moves of a step; ``recipe`` is None for prediction only."""
 
     def __init__(self, network: Network, arena: Arena, recipe: Recipe | None = None) -> None:
         self.network, self.arena, self.recipe = network, arena, recipe
@@ -124,7 +124,9 @@ class Int8Run:
             # The half of the forward rounding lives in the bias.
             layer.bias[:] = 1 << (int(layer.shift) - 1)
             if "readout" in layer.params:
-                scale = np.float32((1.0 / layer.width) ** 0.5 * 2.0 ** readout_exponent(layer.width))
+                scale = np.float32(
+                    (1.0 / layer.width) ** 0.5 * 2.0 ** readout_exponent(layer.width)
+                )
                 start.fill_readout(seed + 1, layer.width, scale, layer.params["readout"])
 
     def begin_stage(self, stage: int | None) -> None:

@@ -72,6 +72,8 @@ class Trainer:
         self.run.initialize()
         self.scaler = self._bind_scaler()
         self.epochs_done = 0
+        #: Layers that training has begun with, from the first on.
+        self.reached = 0
         #: Bytes that the last step of a stage allocated beside the arena: Python's numbers.
         self.step_bytes = 0
         self._stopping = False
@@ -80,7 +82,8 @@ class Trainer:
         run = self.run
         return {
             "network": self.network, "recipe": self.recipe, "arena": self.arena,
-            "epochs_done": self.epochs_done, "samples_seen": run.samples_seen,
+            "epochs_done": self.epochs_done, "reached": self.reached,
+            "samples_seen": run.samples_seen,
             "scaled": self.scaler.count, "last_active": run.last_active,
             "layers": [(layer.active, layer.updates) for layer in run.layers],
         }  # fmt: skip
@@ -96,6 +99,7 @@ class Trainer:
         self.scaler = self._bind_scaler()
         self.scaler.count = state["scaled"]
         self.epochs_done, self.step_bytes, self._stopping = state["epochs_done"], 0, False
+        self.reached = state["reached"]
 
     def _bind_scaler(self) -> Scaler:
         run = self.run
@@ -138,15 +142,16 @@ class Trainer:
         """Run the whole recipe; yields at every epoch's end and about every ``tick`` seconds.
 
         data, validation: samples with labels 0..classes-1; the scaler must have been learned.
-        After ``stop`` it reports the batch in hand and ends. However it ends, ``evaluate`` then
-        asks all layers, as the saved model does, also those that a stop left untrained.
+        After ``stop`` it reports the batch in hand and ends. ``evaluate`` then asks the layers
+        that were ``reached``: all of them, unless a stop left some untrained in "layerwise".
         """
         try:
             yield from self._train(data, validation, tick)
         finally:
             self._stopping = False
             self.run.drain()
-            self.run.use_all_layers()
+            if self.reached == len(self.network.layers):
+                self.run.use_all_layers()
 
     def _train(self, data: Dataset, validation: Dataset | None, tick: float) -> Iterator[Progress]:
         started = time.perf_counter()
@@ -157,6 +162,7 @@ class Trainer:
         steps = -(-samples // self.recipe.batch_size) * epochs
         for turn, stage in enumerate(stages):
             self.run.begin_stage(stage)
+            self.reached = max(self.reached, self.run.last_active + 1)
             step = 0
             for epoch in range(epochs):
                 order = self._order(turn * epochs + epoch)

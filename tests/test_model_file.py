@@ -173,6 +173,19 @@ def test_bytes_left_over_are_refused(tmp_path, content):
     refused(tmp_path / "m", content + b"\0", "left over")
 
 
+def test_a_flipped_bit_in_any_array_is_refused(tmp_path, content):
+    path = tmp_path / "model.ffedge"
+    start = 8 + int.from_bytes(content[:8], "little")
+
+    for place in range(start, len(content), 61):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << (place % 8)
+        path.write_bytes(damaged)
+
+        with pytest.raises(CheckpointError, match=r"model\.ffedge: expected"):
+            load_model(path)
+
+
 def test_a_flipped_bit_in_the_header_never_escapes(tmp_path, content):
     header_end = 8 + struct.unpack("<Q", content[:8])[0]
     damaged = bytearray(content)

@@ -438,8 +438,10 @@ def test_after_a_stop_the_saved_model_scores_as_the_trainer_does(rule, schedule)
     for _ in trainer.train(data, tick=0.0):
         trainer.stop()
 
-    predictor = Predictor(model_of(trainer, data), batch=trainer.recipe.batch_size)
+    model = model_of(trainer, data).first_layers(trainer.reached)
+    predictor = Predictor(model, batch=trainer.recipe.batch_size)
 
+    assert len(model.network.layers) == (1 if schedule == "layerwise" else 2)
     assert trainer.evaluate(data) == np.mean(predictor.codes(data.features) == data.labels)
 
 

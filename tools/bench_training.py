@@ -2,8 +2,9 @@
 
     python tools/bench_training.py [--batches 1,64,256] [--seconds 90] [--data-dir FOLDER] [--json]
 
-All systems run on one thread, in turn, over the same samples (MNIST where it is found, else
-random images as sparse); a time is the median of the rounds, scaled to 60,000 samples.
+All systems run on one thread (ffedge also on two, as a pipeline of layers), in turn, over the
+same samples (MNIST where it is found, else random images as sparse); a time is the median of the
+rounds, scaled to 60,000 samples.
 ``ratio_to_torch_bp_sgd`` above 1 means faster than PyTorch backprop with SGD at that batch size.
 ffedge's time includes fetching and scaling raw uint8 samples; the peers get theirs as ready
 float32 arrays. A forced vector path needs a process of its own, which waits while the others
@@ -26,6 +27,8 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -61,11 +64,12 @@ def samples(data_dir: str | None) -> tuple[str, Dataset]:
 
 
 def ffedge_step(
-    data: Dataset, batch: int, optimizer: SGD | Adam, precision: str = "float32"
+    data: Dataset, batch: int, optimizer: SGD | Adam, precision: str = "float32", threads: int = 1
 ) -> Step:
-    """The default rule through the public trainer's own step."""
+    """The default rule, batch after batch as ``Trainer.train`` takes them."""
     network = Network.dense(data.width, WIDTHS[1:], CLASSES, precision=precision)
-    trainer = Trainer(network, Recipe(optimizer=optimizer, batch_size=batch, scaling="global"))
+    recipe = Recipe(optimizer=optimizer, batch_size=batch, scaling="global", threads=threads)
+    trainer = Trainer(network, recipe)
     trainer.learn_scaling(data)
     trainer.run.begin_stage(None)
     position = [0]
@@ -74,8 +78,10 @@ def ffedge_step(
         for _ in range(0, count, batch):
             if position[0] + batch > data.n_samples:
                 position[0] = 0
-            trainer.learn(data, position[0], batch)
+            trainer.run.fetch(data, position[0], batch)
+            trainer.run.train_batch(batch)
             position[0] += batch
+        trainer.run.drain()
 
     return step
 
@@ -107,7 +113,7 @@ def torch_steps(x: Array, y: Array, batch: int) -> dict[str, Step]:
 
     def forward_forward() -> Step:
         """One autograd graph per layer, label in the first pixels, random wrong labels."""
-        layers = [nn.Linear(a, b) for a, b in zip(WIDTHS, WIDTHS[1:], strict=False)]
+        layers = [nn.Linear(a, b) for a, b in pairwise(WIDTHS)]
         optimizers = [torch.optim.Adam(layer.parameters(), lr=1e-3, fused=True) for layer in layers]
 
         def step(count: int) -> None:
@@ -160,14 +166,20 @@ class Worker:
     """ffedge in int8 with a forced vector path, in a process of its own."""
 
     def __init__(self, path: str, data_dir: str | None) -> None:
-        command = [sys.executable, __file__, "--worker", *(["--data-dir", data_dir] if data_dir else [])]
+        command = [
+            sys.executable,
+            __file__,
+            "--worker",
+            *(["--data-dir", data_dir] if data_dir else []),
+        ]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env=os.environ | {"FFEDGE_SIMD": path},
         )  # fmt: skip
 
     def _ask(self, *words: object) -> None:
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         print(*words, file=self._process.stdin, flush=True)
         if self._process.stdout.readline().strip() != "done":
             raise RuntimeError("the process of a forced vector path failed")
@@ -194,33 +206,32 @@ def work(data_dir: str | None) -> None:
         print("done", flush=True)
 
 
-def systems(
-    data: Dataset, batch: int, workers: dict[str, Worker]
-) -> dict[str, tuple[str, Step]]:
+def systems(data: Dataset, batch: int, workers: dict[str, Worker]) -> dict[str, tuple[str, Step]]:
     """Every system that can run here: name -> (path, step)."""
     found: dict[str, tuple[str, Step]] = {
         "ffedge-float32": (simd.PATH, ffedge_step(data, batch, SGD(1e-3))),
         "ffedge-float32-adam": (simd.PATH, ffedge_step(data, batch, Adam(1e-4))),
         "ffedge-int8": (dot4.PATH, ffedge_step(data, batch, SGD(1e-3), "int8")),
     }
+    if (os.cpu_count() or 1) > 1:
+        step = ffedge_step(data, batch, SGD(1e-3), "int8", threads=2)
+        found["ffedge-int8-2-threads"] = (dot4.PATH, step)
     for path, worker in workers.items():
         worker.prepare(batch)
         found[f"ffedge-int8-{path}"] = (path, worker.step)
     count = min(8192, data.n_samples)
     x = np.ascontiguousarray(data.features[:count]).astype(np.float32) / 255
     y = np.ascontiguousarray(data.labels[:count])
-    try:
+    with suppress(ImportError):
         found |= {name: ("torch", step) for name, step in torch_steps(x, y, batch).items()}
-    except ImportError:
-        pass
-    try:
+    with suppress(ImportError):
         found["sklearn-mlp-sgd"] = ("numpy", sklearn_step(x, y, batch))
-    except ImportError:
-        pass
     return found
 
 
-def measure(found: dict[str, tuple[str, Step]], batch: int, seconds: float) -> dict[str, list[float]]:
+def measure(
+    found: dict[str, tuple[str, Step]], batch: int, seconds: float
+) -> dict[str, list[float]]:
     """Seconds per sample of every system, round by round; rounds of all systems interleave."""
     share = seconds / len(found)
     counts = {}
@@ -271,13 +282,11 @@ def conditions(data: str) -> dict[str, Any]:
         except ImportError:
             versions[module] = None
     model = ""
-    try:
-        with open("/proc/cpuinfo") as cpuinfo:
-            model = next((l.split(":")[1].strip() for l in cpuinfo if l.startswith("model name")), "")
-    except OSError:
-        pass
+    with suppress(OSError), open("/proc/cpuinfo") as cpuinfo:
+        names = (line for line in cpuinfo if line.startswith("model name"))
+        model = next(names, ":").split(":")[1].strip()
     return {
-        "machine": platform.machine(), "cpu": model, "threads": 1, "data": data,
+        "machine": platform.machine(), "cpu": model, "threads": "1 (2 where named)", "data": data,
         "network": "784-500-500-10", "samples": EPOCH, "rounds": 7, "statistic": "median",
         "python": platform.python_version(), **versions,
     }  # fmt: skip
@@ -286,12 +295,14 @@ def conditions(data: str) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> str:
     """The rows for people."""
     lines = [f"{key}: {value}" for key, value in result["conditions"].items()]
-    lines.append(f"\n{'system':<22}{'path':<12}{'batch':>6}{'s/epoch':>10}{'min-max':>18}{'ratio':>8}")
+    lines.append(
+        f"\n{'system':<24}{'path':<12}{'batch':>6}{'s/epoch':>10}{'min-max':>18}{'ratio':>8}"
+    )
     for row in result["rows"]:
         span = f"{row['seconds_min']:.2f}-{row['seconds_max']:.2f}"
         ratio = row["ratio_to_torch_bp_sgd"]
         shown = "-" if ratio is None else f"{ratio:.2f}"
-        lines.append(f"{row['system']:<22}{row['path']:<12}{row['batch']:>6}{row['seconds']:>10.2f}"
+        lines.append(f"{row['system']:<24}{row['path']:<12}{row['batch']:>6}{row['seconds']:>10.2f}"
                      f"{span:>18}{shown:>8}")  # fmt: skip
     return "\n".join(lines)
 

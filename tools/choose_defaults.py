@@ -69,7 +69,9 @@ def accuracy(
 ) -> float:  # fmt: skip
     """Validation accuracy of one candidate, in percent."""
     changes = {
-        key: max(1, getattr(recipe, key) // -value) if isinstance(value, int) and value < 0 else value
+        key: max(1, getattr(recipe, key) // -value)
+        if isinstance(value, int) and value < 0
+        else value
         for key, value in changes.items()
     }
     described = Network.dense(rest.width, hidden, len(rest.classes), **network)
@@ -104,8 +106,9 @@ def main() -> None:
                       for seed in range(options.seeds)]  # fmt: skip
             table[name][set_name] = float(np.mean(values))
             if not options.json:
-                print(f"{set_name:<22}{name:<22}{table[name][set_name]:>8.2f}"
-                      f"   ({', '.join(f'{value:.1f}' for value in values)})", flush=True)  # fmt: skip
+                shown = ", ".join(f"{value:.1f}" for value in values)
+                mean = table[name][set_name]
+                print(f"{set_name:<22}{name:<22}{mean:>8.2f}   ({shown})", flush=True)
     means = {name: float(np.mean(list(row.values()))) for name, row in table.items()}
     if options.json:
         print(json.dumps({"accuracy": table, "mean": means, "seeds": options.seeds}))

@@ -30,7 +30,6 @@ from sklearn.preprocessing import StandardScaler
 
 from ffedge import FFClassifier
 
-
 SYSTEMS = ("ffedge", "ffedge-int8", "sklearn")
 
 
@@ -79,7 +78,9 @@ def main() -> None:
     hidden = tuple(int(width) for width in options.hidden.split(","))
     results = []
     if not options.json:
-        print(f"{'set':<22}{'train':>8}" + "".join(f"{name + ' %':>15}{'s':>7}" for name in SYSTEMS))
+        print(
+            f"{'set':<22}{'train':>8}" + "".join(f"{name + ' %':>15}{'s':>7}" for name in SYSTEMS)
+        )
     for name in ("digits", *available(NAMES, options.data_dir)):
         row = compare(name, hidden, options.seeds, options.limit, options.data_dir)
         results.append(row)
@@ -88,7 +89,9 @@ def main() -> None:
             print(f"{name:<22}{row['train']:>8,}" + "".join(cells), flush=True)
     means = {system: float(np.mean([row[system] for row in results])) for system in SYSTEMS}
     if options.json:
-        print(json.dumps({"hidden": hidden, "seeds": options.seeds, "rows": results, "mean": means}))
+        print(
+            json.dumps({"hidden": hidden, "seeds": options.seeds, "rows": results, "mean": means})
+        )
     else:
         print(f"{'mean':<22}{'':>8}" + "".join(f"{means[name]:>15.2f}{'':>7}" for name in SYSTEMS))
 

@@ -32,7 +32,6 @@ def folder(given: str | None) -> Path:
     return Path(given or os.environ.get("FFEDGE_DATA") or beside)
 
 
-
 def _gas_drift(file: Any) -> Arrays:
     """Sensors as delivered against sensors a few months older."""
     return file["x1"], file["y1"], file["x2"], file["y2"]
@@ -46,7 +45,9 @@ def _time_series(file: Any) -> Arrays:
 _READERS: dict[str, Callable[[Any], Arrays]] = {"gas_drift": _gas_drift}
 
 
-def read(name: str, data_dir: str | None = None, limit: int | None = None) -> tuple[Dataset, Dataset]:
+def read(
+    name: str, data_dir: str | None = None, limit: int | None = None
+) -> tuple[Dataset, Dataset]:
     """(train, test) of one set; ``limit`` takes that many random training samples."""
     if name == "digits":
         train, test = load("digits")

@@ -91,7 +91,8 @@ def reproduce(name: str, seed: int, epochs: int | None, data_dir: str | None) ->
         "name": name, "test_accuracy": 100 * trainer.evaluate(test), "target": run.target,
         "source": run.source, "seed": seed, "epochs": recipe.epochs, "network": network.text,
         "rule": network.describe()["rule"], "recipe": recipe.describe(),
-        "precision": network.precision, "seconds": progress.seconds, "planned_bytes": trainer.plan.peak,
+        "precision": network.precision, "seconds": progress.seconds,
+        "planned_bytes": trainer.plan.peak,
     }  # fmt: skip
 
 
@@ -110,7 +111,8 @@ def main() -> None:
     else:
         print(f"{result['name']}: {result['test_accuracy']:.2f} % on the test part "
               f"(to reach: {result['target']} %; {result['source']}), {result['network']}, "
-              f"{result['epochs']} epochs, seed {result['seed']}, {result['seconds']:.0f} s")  # fmt: skip
+              f"{result['epochs']} epochs, seed {result['seed']}, "
+              f"{result['seconds']:.0f} s")  # fmt: skip
 
 
 if __name__ == "__main__":

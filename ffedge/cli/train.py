@@ -96,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
     model = Model(
         trainer.network, trainer.params, data.classes, data.feature_shape, data.feature_names,
         training,
-    )  # fmt: skip
+    ).first_layers(trainer.reached)  # fmt: skip
     report = _report(trainer, last, model, options.budget) | {
         "model": output,
         "model_bytes": save_model(model, output),

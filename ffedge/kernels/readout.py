@@ -19,7 +19,7 @@ from .simd import LANE_ROWS, lanes_full, lanes_one
 
 @kernel()
 def _add_panel_scores(h, p, rows, readout, at, step, count, scores):
-    """Add to ``scores`` what ``count`` panels of h from ``p`` say; readout panels ``step`` apart."""
+    """Add what ``count`` panels of h from ``p`` say; the readout's panels are ``step`` apart."""
     classes, panel = readout.shape[1], h.shape[1] * PANEL
     for r in range(rows):
         start = p * panel + r * PANEL
@@ -81,7 +81,9 @@ def frozen_panel(seed, p, width, magnitude, tile):
     for c in range(tile.shape[1]):
         word = bits(seed, p * tile.shape[1] + c)
         for lane in range(PANEL):
-            sign = np.float32(1) - np.float32(2) * np.float32((word >> np.uint32(lane)) & np.uint32(1))
+            sign = np.float32(1) - np.float32(2) * np.float32(
+                (word >> np.uint32(lane)) & np.uint32(1)
+            )
             tile[0, c, lane] = sign * magnitude if p * PANEL + lane < width else np.float32(0)
 
 

@@ -211,9 +211,7 @@ def _vector_tile(rows: int, panels: int) -> Callable[..., None]:
         return context.get_dummy_value()
 
     @intrinsic
-    def tile(
-        typing, a, a0, a_row, a_step, blocks, a_block, count, b, b0, b_panel, c, c0, c_panel
-    ):
+    def tile(typing, a, a0, a_row, a_step, blocks, a_block, count, b, b0, b_panel, c, c0, c_panel):
         n = types.int64
         return types.void(a, n, n, n, n, n, n, b, n, n, c, n, n), codegen
 

@@ -121,7 +121,9 @@ def threshold_delta(y, half, width, goodness, threshold, means, peer, scale, del
         tail = np.exp(-abs(margin))
         loss += np.float64(np.log1p(tail) + max(-margin, np.float32(0)))
         right += margin > np.float32(0)
-        wrong = tail / (np.float32(1) + tail) if margin > 0 else np.float32(1) / (np.float32(1) + tail)
+        wrong = (
+            tail / (np.float32(1) + tail) if margin > 0 else np.float32(1) / (np.float32(1) + tail)
+        )
         if wrong < SMALLEST_ERROR:
             wrong = np.float32(0)
         factor = np.float32(2) * sign * wrong * scale

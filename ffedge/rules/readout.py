@@ -74,7 +74,7 @@ class Readout(ClassRule):
             random.fill_normal(seed, width, scale, layer.params["readout"])
 
     def frozen_matrix(self, index: int, width: int) -> tuple[int, int, np.float32]:
-        """What makes layer ``index``'s frozen M: seed, width and magnitude (``kernels.readout``)."""
+        """What makes layer ``index``'s frozen M: seed, width, magnitude (``kernels.readout``)."""
         seed = (self.seed + 0x9E3779B9 * (index + 1)) % 2**32
         return seed, width, np.float32(3.0 / math.sqrt(width))
 

@@ -187,7 +187,9 @@ class _Vectors:
         build, path = self.builder, self.path
         if path in ("avx512vnni", "avxvnni"):
             # Older LLVMs take int32 lanes here, newer ones upgrade the call.
-            return self.call(f"llvm.x86.avx512.vpdpbusd.{32 * self.lanes}", self.words, [total, u, s])
+            return self.call(
+                f"llvm.x86.avx512.vpdpbusd.{32 * self.lanes}", self.words, [total, u, s]
+            )
         if path in ("avx2", "ssse3"):
             wide = path == "avx2"
             pairs = self.call(
@@ -215,7 +217,9 @@ class _Vectors:
             return build.add(total, sums)
         # Not llvm.vector.partial.reduce.add: it may sum any lanes, only their total is defined.
         for byte in range(4):
-            low = build.and_(build.lshr(u, self.fill(self.words, 8 * byte)), self.fill(self.words, 255))
+            low = build.and_(
+                build.lshr(u, self.fill(self.words, 8 * byte)), self.fill(self.words, 255)
+            )
             high = build.shl(s, self.fill(self.words, 24 - 8 * byte))
             high = build.ashr(high, self.fill(self.words, 24))
             total = build.add(total, build.mul(low, high))
@@ -224,7 +228,9 @@ class _Vectors:
     def _half(self, words: Any, start: int) -> Any:
         whole = self.builder.bitcast(words, self.bytes)
         lanes = self.ir.Constant(self.ir.VectorType(self.i32, 8), list(range(start, start + 8)))
-        return self.builder.shuffle_vector(whole, self.ir.Constant(self.bytes, self.ir.Undefined), lanes)
+        return self.builder.shuffle_vector(
+            whole, self.ir.Constant(self.bytes, self.ir.Undefined), lanes
+        )
 
     def sums(
         self, rows: int, panels: int, a: Any, a_row: Any, count: Any, b: Any, b_panel: Any
@@ -238,7 +244,9 @@ class _Vectors:
             line = self.step(b, 4 * PANEL, loop.index)
             weights = [
                 [
-                    self.load(self.step(self.step(line, b_panel, v), 4 * self.lanes, part), self.words)
+                    self.load(
+                        self.step(self.step(line, b_panel, v), 4 * self.lanes, part), self.words
+                    )
                     for part in range(self.parts)
                 ]
                 for v in range(panels)
@@ -261,7 +269,9 @@ def _vector_tile(path: str, rows: int, panels: int) -> Callable[..., None]:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         vec = _Vectors(path, context, builder, signature, args)
         _, a0, a_row, count, _, b0, b_panel, _ = args
-        slots = vec.sums(rows, panels, vec.pointer(0, a0), a_row, count, vec.pointer(4, b0), b_panel)
+        slots = vec.sums(
+            rows, panels, vec.pointer(0, a0), a_row, count, vec.pointer(4, b0), b_panel
+        )
         c = vec.pointer(7, vec.const(0))
         for v in range(panels):
             for r in range(rows):

@@ -44,9 +44,7 @@ def _delta_row(y, r, errors, readout, row):
 
 
 @kernel()
-def readout_delta(
-    y, rows, errors, readout, mantissa, exponent, seed, unit_words, row, delta
-):
+def readout_delta(y, rows, errors, readout, mantissa, exponent, seed, unit_words, row, delta):
     """The layer's deltas and their shift.
 
     errors    int32 (capacity, C)             read     Q15
@@ -115,4 +113,3 @@ def update_readout(y, rows, errors, mantissa, exponent, seed, unit_words, sums, 
             step = np.int32(np.int32(sums[j] + noise) >> np.int32(shift))
             value32 = np.int32(readout[c, j]) + min(max(step, np.int32(-127)), np.int32(127))
             readout[c, j] = np.int8(min(max(value32, np.int32(-127)), np.int32(127)))
-

@@ -56,9 +56,7 @@ def readout_step(
     update_readout(
         y, rows, errors, mantissa, readout_exp, bits(seed, _CLASSES), unit_words, sums, readout
     )
-    changed = _apply(
-        x, rows, inputs, shift, seed, xt, delta, input_words, unit_words, weight, bias
-    )
+    changed = _apply(x, rows, inputs, shift, seed, xt, delta, input_words, unit_words, weight, bias)
     return missed, correct, changed
 
 
@@ -77,9 +75,7 @@ def group_step(
         y, rows, errors, starts, squared, shares, mantissa, delta_exp, bits(seed, _SAMPLES),
         unit_words, row, delta,
     )  # fmt: skip
-    changed = _apply(
-        x, rows, inputs, shift, seed, xt, delta, input_words, unit_words, weight, bias
-    )
+    changed = _apply(x, rows, inputs, shift, seed, xt, delta, input_words, unit_words, weight, bias)
     return missed, correct, changed
 
 
