@@ -1,0 +1,246 @@
+"""The int8 vector primitives against their formulas, up to the ends of their ranges."""
+
+import itertools
+
+import numpy as np
+import pytest
+import reference_int8 as oracle
+from checks import PLAIN_PYTHON, repeatable
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ffedge.kernels.int8 import dot4
+from ffedge.kernels.int8.dot4 import (
+    PANELS,
+    ROWS,
+    SHAPES,
+    available_paths,
+    host_path,
+    round_full,
+    round_one,
+    tile_column,
+    tile_full,
+    tile_one,
+    tile_row,
+)
+from ffedge.kernels.jit import kernel
+
+pytestmark = pytest.mark.kernels
+
+TILES = [(ROWS, PANELS), (1, PANELS), (ROWS, 1), (1, 1)]
+UNTOUCHED = 77
+
+
+# An intrinsic can be called from compiled code only.
+
+
+@kernel()
+def call_tile(kind, a, a0, a_row, count, b, b0, b_panel, c):
+    if kind == 0:
+        tile_full(a, a0, a_row, count, b, b0, b_panel, c)
+    elif kind == 1:
+        tile_row(a, a0, a_row, count, b, b0, b_panel, c)
+    elif kind == 2:
+        tile_column(a, a0, a_row, count, b, b0, b_panel, c)
+    else:
+        tile_one(a, a0, a_row, count, b, b0, b_panel, c)
+
+
+@kernel()
+def call_round(full, a, a0, a_row, count, b, b0, b_panel, shift, ka, k0, na, n0, w, w0, w_panel):
+    if full:
+        return round_full(
+            a, a0, a_row, count, b, b0, b_panel, shift, ka, k0, na, n0, w, w0, w_panel
+        )
+    return round_one(a, a0, a_row, count, b, b0, b_panel, shift, ka, k0, na, n0, w, w0, w_panel)
+
+
+def factors(random, size):
+    """u7 and s8, both with many numbers at the ends of their ranges."""
+    u7 = np.where(random.random(size) < 0.3, 127, random.integers(0, 128, size))
+    s8 = np.where(random.random(size) < 0.3, -127, random.integers(-127, 128, size))
+    return u7.astype(np.uint8), s8.astype(np.int8)
+
+
+@pytest.mark.parametrize("kind", range(4))
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 40])
+def test_a_tile_is_the_sum_of_its_formula_and_touches_nothing_else(kind, count):
+    rows, panels = TILES[kind]
+    a_row, b_panel, a0, b0 = 4 * count + 5, 64 * count + 64, 3, 9
+    a, b = factors(np.random.default_rng(count), 9000)
+    c = np.full(PANELS * ROWS * 16 + 16, UNTOUCHED, np.int32)
+
+    call_tile(kind, a, a0, a_row, count, b, b0, b_panel, c)
+
+    for v, r, lane in itertools.product(range(panels), range(rows), range(16)):
+        wanted = sum(
+            int(a[a0 + r * a_row + 4 * i + j]) * int(b[b0 + v * b_panel + (16 * i + lane) * 4 + j])
+            for i, j in itertools.product(range(count), range(4))
+        )
+        assert c[(v * rows + r) * 16 + lane] == wanted
+    assert (c[panels * rows * 16 :] == UNTOUCHED).all()
+
+
+@pytest.mark.parametrize("kind", range(4))
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_largest_sum_of_a_tile_is_exact(kind, sign):
+    rows, panels = TILES[kind]
+    count = 131_072 // 4
+    a = np.full(4 * count, 127, np.uint8)
+    a[-1] = 0  # the padding behind 131,071 inputs
+    b = np.full(64 * count, 127 * sign, np.int8)
+    c = np.zeros(PANELS * ROWS * 16, np.int32)
+
+    call_tile(kind, a, 0, 0, count, b, 0, 0, c)
+
+    assert set(c[: rows * panels * 16].tolist()) == {sign * 127 * 127 * 131_071}
+
+
+def rounding(random, panels, count):
+    """Arguments of ``call_round`` from a to w, with every distance larger than it must be."""
+    a, b = factors(random, 6000)
+    ka, na = (random.integers(0, 2**32, size, np.uint32) for size in (10, 16 * panels + 3))
+    w = np.clip(random.integers(-140, 141, 64 * panels + 300), -127, 127).astype(np.int8)
+    return a, 4 * count + 3, b, 64 * count + 64, ka, na, w, 64 + 40
+
+
+def rounded(a, a_row, b, b_panel, ka, na, w, w_panel, *, panels, count, shift):
+    """(the weights afterwards, how many changed) by the formula."""
+    after, changed = w.astype(np.int64), 0
+    for v, r, lane in itertools.product(range(panels), range(4), range(16)):
+        total = sum(
+            int(a[1 + r * a_row + 4 * i + j]) * int(b[2 + v * b_panel + (16 * i + lane) * 4 + j])
+            for i, j in itertools.product(range(count), range(4))
+        )
+        word = (int(ka[5 + r]) + int(na[3 + 16 * v + lane])) % 2**32
+        step = int(oracle.stochastic(total, shift, word))
+        at = 6 + v * w_panel + lane * 4 + r
+        new = max(-127, min(127, int(w[at]) + max(-127, min(127, step))))
+        changed += new != after[at]
+        after[at] = new
+    return after, changed
+
+
+@pytest.mark.parametrize("full", [True, False])
+@pytest.mark.parametrize("count", [0, 1, 3, 16])
+@pytest.mark.parametrize("shift", [1, 2, 7, 8, 13, 23, 24])
+def test_rounding_adds_the_formulas_steps_and_touches_nothing_else(full, count, shift):
+    panels = PANELS if full else 1
+    arguments = rounding(np.random.default_rng([count, shift]), panels, count)
+    a, a_row, b, b_panel, ka, na, w, w_panel = arguments
+    wanted, wanted_changes = rounded(*arguments, panels=panels, count=count, shift=shift)
+
+    changed = call_round(
+        full, a, 1, a_row, count, b, 2, b_panel, shift, ka, 5, na, 3, w, 6, w_panel
+    )
+
+    assert w.tolist() == wanted.tolist()
+    assert changed == wanted_changes
+
+
+@repeatable(40)
+@given(st.integers(0, 20), st.integers(1, 24), st.booleans(), st.integers(0, 2**32 - 1))
+def test_rounding_equals_the_formula_for_random_arguments(count, shift, full, seed):
+    panels = PANELS if full else 1
+    arguments = rounding(np.random.default_rng(seed), panels, count)
+    a, a_row, b, b_panel, ka, na, w, w_panel = arguments
+    wanted, wanted_changes = rounded(*arguments, panels=panels, count=count, shift=shift)
+
+    changed = call_round(
+        full, a, 1, a_row, count, b, 2, b_panel, shift, ka, 5, na, 3, w, 6, w_panel
+    )
+
+    assert w.tolist() == wanted.tolist()
+    assert changed == wanted_changes
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("shift", [1, 24])
+def test_the_largest_steps_saturate_at_127_and_never_reach_minus_128(sign, shift):
+    count = 65_536 // 4
+    a = np.full(4 * count, 127, np.uint8)
+    b = np.full(64 * count, 127 * sign, np.int8)
+    w = np.full(64, 127 * sign, np.int8)
+    w[::2] = 0
+    most = np.full(16, 2**32 - 1, np.uint32)  # the largest noise: 2**shift - 1
+    step = (127 * 127 * 65_536 * sign + 2**shift - 1) >> shift
+
+    changed = call_round(
+        False, a, 0, 0, count, b, 0, 0, shift, most * np.uint32(0), 0, most, 0, w, 0, 0
+    )
+
+    assert w[1::2].tolist() == [127 * sign] * 32
+    assert w[::2].tolist() == [max(-127, min(127, step))] * 32
+    assert changed == 32
+
+
+def test_every_word_of_the_noise_is_a_sum_that_wraps():
+    a, b = np.zeros(16, np.uint8), np.zeros(64, np.int8)
+    a[::4], b[::4] = 1, 1  # every sum is 1: at shift 1 half a step
+    ka = np.array([0, 1, 2**31, 2**32 - 1], np.uint32)
+    na = np.array([0, 2**31 - 1, 2**31, 2**32 - 1] * 4, np.uint32)
+    w = np.zeros(64, np.int8)
+
+    call_round(False, a, 0, 4, 1, b, 0, 0, 1, ka, 0, na, 0, w, 0, 0)
+
+    wanted = [[(int(n) + int(k)) % 2**32 >= 2**31 for k in ka] for n in na]
+    assert w.reshape(16, 4).astype(bool).tolist() == wanted
+
+
+@pytest.mark.parametrize("path", available_paths())
+def test_the_environment_forces_a_path_this_machine_has(monkeypatch, path):
+    monkeypatch.setenv("FFEDGE_SIMD", path)
+
+    assert host_path() == path
+
+
+def test_a_path_that_cannot_run_here_is_not_taken(monkeypatch):
+    monkeypatch.setenv("FFEDGE_SIMD", "dotprod9")
+
+    assert host_path() == available_paths()[0]
+
+
+@pytest.mark.parametrize(("word", "path"), [("avx512", "avx512vnni"), ("sse", "ssse3")])
+def test_the_float_kernels_words_force_their_int8_path(monkeypatch, word, path):
+    monkeypatch.setattr(dot4, "available_paths", lambda: ("first", path, "generic"))
+    monkeypatch.setenv("FFEDGE_SIMD", word)
+
+    assert host_path() == path
+
+
+@pytest.mark.parametrize(
+    ("machine", "features", "paths"),
+    [
+        ("x86_64", {"ssse3"}, ("ssse3", "generic")),
+        ("AMD64", {"ssse3", "avx2"}, ("avx2", "ssse3", "generic")),
+        ("x86_64", {"avx2", "ssse3", "avxvnni"}, ("avxvnni", "avx2", "ssse3", "generic")),
+        ("x86_64", {"avx512vnni", "ssse3"}, ("ssse3", "generic")),
+        ("x86_64", {"avx512vnni", "avx512vl", "avx512bw"}, ("avx512vnni", "generic")),
+        ("aarch64", {"dotprod"}, ("dotprod", "neon", "generic")),
+        ("arm64", set(), ("neon", "generic")),
+        ("riscv64", {"avx2"}, ("generic",)),
+    ],
+)
+def test_paths_follow_the_processor(monkeypatch, machine, features, paths):
+    import llvmlite.binding as llvm
+
+    found = dict.fromkeys(features, True)
+    monkeypatch.setattr(dot4, "PLAIN_PYTHON", False)
+    monkeypatch.setattr(dot4.platform, "machine", lambda: machine)
+    monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: found)
+
+    assert available_paths() == paths
+
+
+def test_every_path_has_a_shape_whose_parts_fill_a_panel():
+    assert set(available_paths()) <= SHAPES.keys()
+    for lanes, rows, panels in SHAPES.values():
+        assert 16 % lanes == 0
+        assert rows >= 1
+        assert panels >= 1
+
+
+def test_plain_python_takes_the_generic_shape():
+    if PLAIN_PYTHON:
+        assert dot4.PATH == "generic"
+    assert SHAPES[dot4.PATH][1:] == (ROWS, PANELS)
