@@ -66,7 +66,7 @@ RUNS = {
         Hinton(head_gain=20.0),
         # The program's rate 0.01 on a tenth of the gradient, without the derivative's factor 2;
         # its weight cost 0.001 per step of that rate.
-        Recipe(Momentum(0.0005, 0.9, 0.02), batch_size=100, epochs=100, scaling="global"),
+        Recipe(Momentum(0.0005, 0.9, 0.02), batch_size=100, epochs=60, scaling="global"),
     ),
 }  # fmt: skip
 
