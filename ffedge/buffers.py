@@ -15,6 +15,9 @@ from .recipe import Recipe
 from .scaling import Scaler
 from .tensor import PANEL, TensorSpec
 
+#: 127 * 127 * 65,536 and the rounding still fit the int32 sums of an update.
+MAX_INT8_BATCH = 65_536
+
 #: Stage in which the scaler is learned; the training stages follow.
 PREPARE = 0
 
@@ -118,6 +121,11 @@ def plan_training(network: Network, recipe: Recipe, budget: int | None = None) -
         raise ConfigError(
             f"plan_training: expected the optimiser sgd in int8, got {recipe.optimizer.name}; "
             "its moments do not fit 8-bit weights"
+        )
+    if network.precision == "int8" and recipe.batch_size > MAX_INT8_BATCH:
+        raise ConfigError(
+            f"plan_training: expected at most {MAX_INT8_BATCH:,} samples a batch in int8, whose "
+            f"sums must fit 32 bits, got {recipe.batch_size:,}"
         )
     if recipe.threads > 1 and (network.precision != "int8" or len(network.layers) < 2):
         raise ConfigError(

@@ -64,12 +64,13 @@ def choose_parts(data: Dataset, scaling: str) -> int:
 
 
 def choose_optimizer(
-    rule: Rule, precision: str, features: int, rate: float | None = None
+    rule: Rule, precision: str, features: int, batch: int, rate: float | None = None
 ) -> Optimizer:
     """Adam in float32; SGD in int8, whose weights hold no moments.
 
-    The int8 rate depends on the rule, and falls with the number of features: a step moves a
-    unit's sum by rate * features, and beyond about 400 training diverged.
+    The int8 rate depends on the rule. It falls with the number of features, since a step moves a
+    unit's sum by rate * features and training diverged beyond about 400, and with batches below
+    32 samples, which are noisier.
     """
     if precision == "float32":
         return named_optimizer("adam", rate)
@@ -77,7 +78,7 @@ def choose_optimizer(
         rate = 0.25
         if isinstance(rule, Group):
             rate = 0.05 if rule.squared else 0.2
-        rate *= min(1.0, STEADY / features)
+        rate *= min(1.0, STEADY / features) * min(1.0, batch / 32)
     return named_optimizer("sgd", rate)
 
 

@@ -280,15 +280,14 @@ class FFClassifier(Parameters):
         return self._recipe_of(min(size, data.n_samples), epochs, scaling)
 
     def _recipe_of(self, size: Any, epochs: int, scaling: str, stream: bool = False) -> Recipe:
-        optimizer, rate = self.optimizer, self.learning_rate
+        optimizer, rate, size = self.optimizer, self.learning_rate, whole("batch_size", size)
         if rate is not None and not isinstance(rate, int | float | np.number):
             raise ConfigError(f"FFClassifier: expected learning_rate a number, got {rate!r}")
         if isinstance(optimizer, str):
             rate = None if rate is None else float(rate)
             if optimizer == "auto":
-                optimizer = choose_optimizer(
-                    self._rule(), self.precision, self.n_features_in_, rate
-                )
+                features = self.n_features_in_
+                optimizer = choose_optimizer(self._rule(), self.precision, features, size, rate)
             else:
                 optimizer = named_optimizer(optimizer, rate)
         elif rate is not None:
@@ -297,7 +296,7 @@ class FFClassifier(Parameters):
                 f"learning_rate={rate!r} as well; leave one of them out"
             )
         return Recipe(
-            optimizer=optimizer, batch_size=whole("batch_size", size),
+            optimizer=optimizer, batch_size=size,
             epochs=whole("max_iter", epochs), schedule="sweep" if stream else self.schedule,
             scaling=scaling, shuffle=bool(self.shuffle), stream=stream,
             seed=seed_of(self.random_state),

@@ -72,8 +72,7 @@ class Network:
             return
         if self.normalize_input:
             raise ConfigError("Network: expected normalize_input False in int8, got True")
-        widest = max(self.hidden)
-        bound = sum(127 * 127 * math.isqrt(width * widest) for width in self.hidden)
+        bound = self.rule.largest_score(self)
         if bound >= 2**31:
             raise ConfigError(
                 "Network: expected int8 scores summed over the layers below 2**31, got up to "

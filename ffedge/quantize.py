@@ -83,7 +83,10 @@ def _convert(model: Model, target: Network) -> tuple[dict[str, Array], float]:
         params[name][:] = model.params[name]
     for i, layer in enumerate(target.layers):
         exponent = weight_exponent(layer.in_features)
-        weight = model.dense_weight(i)
+        readout = isinstance(target.rule, Readout)
+        # A layer's length is normalised away: scaled down, its weights fit the grid.
+        scale = _fitting_scale(model.dense_weight(i), exponent) if readout else 1.0
+        weight = model.dense_weight(i) * scale
         if i == 0 and target.input_parts == 2:
             weight = np.concatenate([weight, -weight])
         steps = np.floor(weight * 2.0**exponent + 0.5)
@@ -91,20 +94,28 @@ def _convert(model: Model, target: Network) -> tuple[dict[str, Array], float]:
         total += steps.size
         params[f"layer{i}.weight"][:] = _to_quads(np.clip(steps, -127, 127).astype(np.int8))
         shift = forward_shift(layer.in_features)
-        bias = np.floor(model.dense_weight(i, "bias")[0] * 2.0 ** (INPUT_EXP + exponent) + 0.5)
+        bias = np.floor(
+            model.dense_weight(i, "bias")[0] * scale * 2.0 ** (INPUT_EXP + exponent) + 0.5
+        )
         half = 1 << (shift - 1)
         params[f"layer{i}.bias"][:] = half
         params[f"layer{i}.bias"][: layer.out_features] += np.clip(
             bias, -(2**24), 2**24 - half
         ).astype(np.int32)
-        if isinstance(target.rule, Readout):
+        if readout:
             unit = 2.0 ** readout_exponent(layer.out_features)
-            matrix = np.floor(model.dense_weight(i, "readout") * unit + 0.5)
+            matrix = np.floor(model.dense_weight(i, "readout") / scale * unit + 0.5)
             clipped += int((np.abs(matrix) > 127).sum())
             total += matrix.size
             rows = np.clip(matrix, -127, 127).astype(np.int8)
             params[f"layer{i}.readout"][:, : layer.out_features] = rows
     return params, clipped / total
+
+
+def _fitting_scale(weight: Array, exponent: int) -> float:
+    """The factor, at most 1, that brings all but a thousandth of the weights into the grid."""
+    large = float(np.quantile(np.abs(weight), 0.999)) * 2.0**exponent
+    return min(1.0, 127.0 / large) if large > 0.0 else 1.0
 
 
 def _to_quads(weight: Array) -> Array:

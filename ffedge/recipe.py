@@ -17,7 +17,8 @@ SCHEDULES = ("sweep", "layerwise")
 class Recipe:
     """Optimiser, batches and passes over the data. Frozen; no arrays.
 
-    optimizer: of every layer. batch_size: samples per update, at least 1.
+    optimizer: of every layer. batch_size: samples per update, at least 1; a smaller batch, at the
+    end of the data or from a stream, counts for less: each sample weighs 1 / batch_size.
     epochs: passes over the data (in "layerwise", per layer), at least 1.
     schedule: "sweep" or "layerwise"; only the layer in hand needs optimiser state in the latter.
     hold: share of the updates made at the full rate; from there it falls linearly to 0
@@ -64,6 +65,13 @@ class Recipe:
         if self.stream and self.schedule != "sweep":
             raise ConfigError(
                 "Recipe: expected schedule sweep for a stream, whose every batch trains all "
+                f"layers, got {self.schedule!r}"
+            )
+        if type(self.threads) is not int or self.threads not in (1, 2):
+            raise ConfigError(f"Recipe: expected 1 or 2 threads, got {self.threads!r}")
+        if self.threads == 2 and self.schedule != "sweep":
+            raise ConfigError(
+                "Recipe: expected schedule sweep for two threads, whose every batch trains all "
                 f"layers, got {self.schedule!r}"
             )
         check_kind(self.scaling)

@@ -39,6 +39,8 @@ class LayerRun:
         self.active = False
         self.updates = 0
         self.loss, self.right, self.seen, self.goodness = 0.0, 0.0, 0, 0.0
+        #: Counted in int8 only, see ``Int8Layer``.
+        self.changed, self.offered = 0, 0
         self.memory: dict[str, Array] = {}
         self.state: dict[str, list[Array]] = {}
         if recipe is not None:
@@ -72,10 +74,10 @@ class LayerRun:
         self.goodness = normalize.normalize_rows(self.out, rows, self.width, self.length)
 
     def delta_rate(self) -> float:
-        """The factor that the optimiser wants inside delta."""
-        run = self._run
-        assert run.recipe is not None
-        return run.recipe.optimizer.delta_rate(run.factor)
+        """The factor of one sample's delta: its share of the batch, times the optimiser's."""
+        recipe = self._run.recipe
+        assert recipe is not None
+        return recipe.optimizer.delta_rate(self._run.factor) / recipe.batch_size
 
     def step(self, name: str, x: Array, rows: int, delta: Array) -> None:
         """Step parameter ``name``, whose gradient is ``-x.T @ delta``."""
@@ -92,6 +94,10 @@ class LayerRun:
         assert ones is not None
         self.step("bias", ones, rows, self.delta)
         self.updates += 1
+
+    def begin_epoch(self) -> None:
+        """Start the account of ``note`` anew."""
+        self.loss, self.right, self.seen = 0.0, 0.0, 0
 
     def note(self, loss: float, right: float, count: int) -> None:
         """Keep account of the local loss (sum, nats) and of right decisions."""

@@ -73,6 +73,11 @@ class Int8Layer:
             names = ("xt", "delta", "row", "sums", "input_words", "unit_words")
             self.scratch = [arena[f"layer{index}.{name}"] for name in names]
 
+    def begin_epoch(self) -> None:
+        """Start the account of losses, decisions and changed weights anew."""
+        self.loss, self.right, self.seen = 0.0, 0.0, 0
+        self.changed, self.offered = 0, 0
+
     def forward(self, x: Array, rows: int) -> None:
         """``out = clip((x @ weight + bias) >> shift, 0, 127)``."""
         dense.forward(x, rows, self.weight, self.bias, self.shift, self.lane.tile, self.out)
@@ -178,7 +183,7 @@ class Int8Run:
     def train_batch(self, count: int) -> None:
         """Train the active layers on ``count`` fetched samples; with two threads, begin to."""
         assert self.recipe is not None
-        rate = self.recipe.optimizer.rate * self.factor / count
+        rate = self.recipe.optimizer.rate * self.factor / self.recipe.batch_size
         layers = self.layers[: self.last_active + 1]
         if self.recipe.threads > 1:
             if self._pipeline is None:

@@ -37,6 +37,8 @@ class Progress:
     (layerwise), else None. done: share of the whole run, 0..1. loss (nats) and accuracy of the
     last trained layer's own decisions since the epoch began; goodness: mean square activity of
     each trained layer in the last batch; validation: accuracy, at an epoch's end, else None.
+    changed: share of the weights that an int8 update changed, on average since the epoch began;
+    0 says that the rate is too small to do anything; None in float32.
     """
 
     epoch: int
@@ -47,13 +49,36 @@ class Progress:
     accuracy: float
     goodness: tuple[float, ...]
     validation: float | None
+    changed: float | None
     epoch_ended: bool
     seconds: float
+    seconds_left: float
+
+
+class _Clock:
+    """Time spent, and an estimate of the time left that leaves out the first step.
+
+    The first step may compile kernels, which takes longer than many an epoch.
+    """
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._first: tuple[float, float] | None = None
 
     @property
-    def seconds_left(self) -> float:
-        """Estimated from the share done."""
-        return self.seconds * (1.0 - self.done) / max(self.done, 1e-9)
+    def seconds(self) -> float:
+        return time.perf_counter() - self._started
+
+    def step(self, done: float) -> None:
+        """A step has ended, with share ``done`` of the run behind it."""
+        if self._first is None:
+            self._first = (self.seconds, done)
+
+    def left(self, done: float) -> float:
+        """Seconds, from the pace since the first step."""
+        seconds, first = self._first or (0.0, 0.0)
+        pace = (self.seconds - seconds) / (done - first) if done > first else self.seconds / done
+        return pace * (1.0 - done)
 
 
 class Trainer:
@@ -154,7 +179,7 @@ class Trainer:
                 self.run.use_all_layers()
 
     def _train(self, data: Dataset, validation: Dataset | None, tick: float) -> Iterator[Progress]:
-        started = time.perf_counter()
+        clock = _Clock()
         layerwise = self.recipe.schedule == "layerwise"
         stages = [*range(len(self.network.layers))] if layerwise else [None]
         epochs = self.recipe.epochs
@@ -167,7 +192,7 @@ class Trainer:
             for epoch in range(epochs):
                 order = self._order(turn * epochs + epoch)
                 for layer in self.run.layers:
-                    layer.loss, layer.right, layer.seen = 0.0, 0.0, 0
+                    layer.begin_epoch()
                 shown = time.perf_counter()
                 for first in range(0, samples, self.recipe.batch_size):
                     count = min(self.recipe.batch_size, samples - first)
@@ -179,6 +204,8 @@ class Trainer:
                     else:
                         self._step(data, first, count, order)
                     step += 1
+                    done = (turn + step / steps) / len(stages)
+                    clock.step(done)
                     last = first + count == samples
                     now = time.perf_counter()
                     if not (last or self._stopping or now - shown > tick):
@@ -189,11 +216,9 @@ class Trainer:
                     goodness, accuracy = self._goodness(count), None
                     if last and validation is not None:
                         accuracy = self.evaluate(validation)
-                    done = (turn + step / steps) / len(stages)
                     yield self._progress(
-                        turn * epochs + epoch + last, stage, done, goodness, accuracy, last,
-                        time.perf_counter() - started,
-                    )  # fmt: skip
+                        turn * epochs + epoch + last, stage, done, goodness, accuracy, last, clock
+                    )
                     if self._stopping:
                         return
 
@@ -218,14 +243,20 @@ class Trainer:
 
     def _progress(
         self, epoch: int, stage: int | None, done: float, goodness: tuple[float, ...],
-        validation: float | None, ended: bool, seconds: float,
+        validation: float | None, ended: bool, clock: _Clock,
     ) -> Progress:  # fmt: skip
         layer = self.run.layers[self.run.last_active]
         epochs = self.recipe.epochs * self.recipe.stages(len(self.network.layers))
         return Progress(
             epoch, epochs, stage, done, layer.loss / max(layer.seen, 1),
-            layer.right / max(layer.seen, 1), goodness, validation, ended, seconds,
+            layer.right / max(layer.seen, 1), goodness, validation, self._changed(), ended,
+            clock.seconds, clock.left(done),
         )  # fmt: skip
+
+    def _changed(self) -> float | None:
+        layers = [layer for layer in self.run.layers if layer.active]
+        offered = sum(layer.offered for layer in layers)
+        return sum(layer.changed for layer in layers) / offered if offered else None
 
     def learn(self, data: Dataset, first: int, count: int) -> None:
         """One update from samples first..first+count-1, at the recipe's full rate.

@@ -122,7 +122,7 @@ def test_steps_equal_the_oracle(rule, size, parts):
         trainer.learn(data, first, count)
         X = oracle.quantize_input(data.features[first : first + count], zeros, ones, parts)
         layers, moved = oracle.train_batch(
-            layers, X, data.labels[first : first + count], 0.3, RULES[rule].smoothing, 3,
+            layers, X, data.labels[first : first + count], 0.3 * count / batch, RULES[rule].smoothing, 3,
             [step + 1] * len(hidden), [True] * len(hidden), group_of(RULES[rule], classes),
         )  # fmt: skip
         changed += moved
@@ -235,7 +235,9 @@ def test_a_step_does_not_depend_on_the_capacity_of_the_batch(rule):
     data = samples(12, 4, 40)
     params = []
     for capacity in (5, 8, 40):
-        trainer = trainer_of(RULES[rule], 12, (33, 20), 4, capacity)
+        # Each sample weighs rate / capacity.
+        rate = 0.25 * capacity / 8
+        trainer = trainer_of(RULES[rule], 12, (33, 20), 4, capacity, rate=rate)
         for first in range(0, 40, 5):
             trainer.learn(data, first, 5)
         params.append(b"".join(array.tobytes() for array in trainer.params.values()))

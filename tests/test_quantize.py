@@ -176,15 +176,29 @@ def test_every_number_is_rounded_to_its_grid_halves_up(inputs, units, parts):
 def test_the_share_of_clipped_weights_is_reported():
     e, f = oracle.weight_exponent(4), oracle.readout_exponent(5)
     W, M = np.zeros((4, 5)), np.zeros((2, 5))
-    W[0] = np.array([127.4, 127.5, -127.5, -127.6, 900.0]) / 2.0**e
+    W[0] = np.array([126.4, 126.5, -126.5, -126.6, 1.0]) / 2.0**e
     M[1, :2] = np.array([500.0, -500.0]) / 2.0**f
 
     twin, report = quantize(hand_made(W, np.zeros(5), M), positive(4))
 
     weight = oracle.unpack_weights(twin.params["layer0.weight"], 4, 5)
-    assert weight[0].tolist() == [127, 127, -127, -127, 127]
+    assert weight[0].tolist() == [126, 127, -126, -127, 1]
     assert twin.params["layer0.readout"][1, :2].tolist() == [127, -127]
-    assert report.clipped == (3 + 2) / (20 + 10)
+    assert report.clipped == 2 / (20 + 10)
+
+
+def test_a_layer_beyond_the_grid_is_scaled_down_and_its_readout_up():
+    e, f = oracle.weight_exponent(4), oracle.readout_exponent(5)
+    W, M = np.full((4, 5), 254.0 / 2.0**e), np.full((2, 5), 20.0 / 2.0**f)
+    bias = np.full(5, 0.5)
+
+    twin, report = quantize(hand_made(W, bias, M), positive(4))
+
+    plain, _ = quantize(hand_made(W / 2, bias / 2, M * 2), positive(4))
+    assert (oracle.unpack_weights(twin.params["layer0.weight"], 4, 5) == 127).all()
+    assert (twin.params["layer0.readout"][:, :5] == 40).all()
+    assert twin.params["layer0.bias"].tolist() == plain.params["layer0.bias"].tolist()
+    assert report.clipped == 0
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -131,7 +131,7 @@ def test_the_share_of_weights_that_change_is_reported_and_follows_the_rate(rule)
         trainer = trained(data, rule=rule, rate=rate, hold=1.0)
         layers = trainer.run.layers
         assert [layer.offered for layer in layers] == [
-            8 * layer.inputs * layer.width for layer in layers
+            8 // trainer.recipe.epochs * layer.inputs * layer.width for layer in layers
         ]
         shares.append([layer.changed / layer.offered for layer in layers])
 

@@ -88,14 +88,15 @@ def read_recipe(
     options: argparse.Namespace, *, features: int, batch_size: int, epochs: int, scaling: str
 ) -> Recipe:
     """The recipe of the options; the arguments are what to take where an option was left out."""
+    batch_size = batch_size if options.batch_size is None else options.batch_size
     if options.optimizer is None:
         rule = NAMED_RULES[options.rule]
-        optimizer = choose_optimizer(rule, options.precision, features, options.rate)
+        optimizer = choose_optimizer(rule, options.precision, features, batch_size, options.rate)
     else:
         optimizer = named_optimizer(options.optimizer, options.rate)
     return Recipe(
         optimizer=optimizer,
-        batch_size=batch_size if options.batch_size is None else options.batch_size,
+        batch_size=batch_size,
         epochs=epochs if options.epochs is None else options.epochs,
         schedule=options.schedule,
         scaling=scaling if options.scaling == "auto" else options.scaling,

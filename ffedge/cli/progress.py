@@ -73,6 +73,8 @@ def describe(progress: Progress) -> str:
     ]
     if progress.validation is not None:
         parts.append(f"valid {100 * progress.validation:.1f} %")
+    if progress.changed is not None:
+        parts.append(f"changed {100 * progress.changed:.2f} %")
     parts.append(f"{duration(progress.seconds_left)} left")
     return "  ".join(parts)
 

@@ -209,6 +209,7 @@ def _report(trainer: Trainer, last: Progress, model: Model, budget: int | None) 
         "epochs": trainer.epochs_done,
         "loss": last.loss,
         "goodness": list(last.goodness),
+        "changed": last.changed,
         "rule": model.network.rule.name,
         "precision": model.precision,
         "network": model.network.text,

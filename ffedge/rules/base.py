@@ -38,6 +38,10 @@ class Rule:
         """e of the unit 2**-e of this rule's int8 scores."""
         raise ConfigError(f"{type(self).__name__}: expected precision float32, got int8")
 
+    def largest_score(self, network: Network) -> int:
+        """Bound of the layers' summed int8 scores, which must fit int32."""
+        return 0
+
     def params(self, network: Network, index: int) -> dict[str, TensorSpec]:
         """Parameters beyond the layer's own, kept in the model file."""
         return {}
@@ -120,7 +124,7 @@ class ClassRule(Rule):
             layer.forward(x, count)
             if layer.active:
                 self.scores(run, layer, count)
-                scale = np.float32(layer.delta_rate() / count)
+                scale = np.float32(layer.delta_rate())
                 loss, correct = classes.class_errors(
                     run.scores, count, run.labels, scale, np.float32(self.smoothing), run.errors
                 )

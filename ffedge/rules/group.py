@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import ConfigError
 from ..kernels import group
 from ..kernels.int8.group import SCORE_EXP
+from ..layers import OUTPUT_EXP
 from ..tensor import TensorSpec
 from .base import ClassRule
 
@@ -56,6 +57,12 @@ class Group(ClassRule):
     def score_exponent(self, network: Network) -> int:
         """That of the kernel's scores."""
         return SCORE_EXP
+
+    def largest_score(self, network: Network) -> int:
+        """All activities at 127: their mean is that of one unit, whatever the group's size."""
+        most = 127.0 / 2**OUTPUT_EXP
+        value = float(self.factor) * (most * most if self.squared else most)
+        return len(network.layers) * (int(value * 2**SCORE_EXP) + 1)
 
     def workspace(self, network: Network, batch: int) -> dict[str, TensorSpec]:
         """The base's buffers, and the first unit of each group for every layer."""

@@ -135,7 +135,7 @@ class Hinton(Rule):
                 threshold.track_means(layer.out, count, np.float32(0.1), means)
                 loss, right = threshold.threshold_delta(
                     layer.out, count, layer.width, layer.length, np.float32(layer.width), means,
-                    np.float32(self.peer), np.float32(layer.delta_rate() / count), layer.delta,
+                    np.float32(self.peer), np.float32(layer.delta_rate()), layer.delta,
                 )  # fmt: skip
                 layer.note(loss / 2, right / 2, count)
                 layer.update(x, rows)
@@ -161,7 +161,7 @@ class Hinton(Rule):
             share = np.float32(1.0 / heads)
             classes.add_log_probabilities(run.scores, count, share, run.total)
             if layer.active:
-                scale = np.float32(self.head_gain * layer.delta_rate() / count)
+                scale = np.float32(self.head_gain * layer.delta_rate())
                 classes.class_errors(
                     run.scores, count, run.labels, scale, np.float32(0), run.errors
                 )

@@ -50,6 +50,13 @@ class Readout(ClassRule):
         """The finest of the layers' units."""
         return OUTPUT_EXP + max(readout_exponent(width) for width in network.hidden)
 
+    def largest_score(self, network: Network) -> int:
+        """All activities and readouts at 127, in the finest unit."""
+        finest = max(readout_exponent(width) for width in network.hidden)
+        return sum(
+            127 * 127 * width << (finest - readout_exponent(width)) for width in network.hidden
+        )
+
     def params(self, network: Network, index: int) -> dict[str, TensorSpec]:
         """readout (panels, C, 16) float32 or (C, panels * 16) int8, unless frozen."""
         if self.frozen:
