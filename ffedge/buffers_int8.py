@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from .kernels.int8.dot4 import PANELS, ROWS
 from .network import Network, cut_of
 from .plan import END, Need
 from .rules import Group
@@ -28,7 +27,7 @@ def step_needs(
     """
     for need in _step_needs(network, batch, stages):
         yield need if threads == 1 else replace(need, phases=(0, END))
-        if threads == 2 and need.name in ("tile", "length", "scores"):
+        if threads == 2 and need.name in ("length", "scores"):
             yield replace(need, name=f"{need.name}.upper")
 
 
@@ -45,7 +44,6 @@ def _step_needs(network: Network, batch: int, stages: Sequence[int]) -> Iterator
         yield Need(f"layer{i}.out", spec, "activations", (stages[i], END), phases)
     classes = network.classes
     workspace = {
-        "tile": TensorSpec((PANELS * ROWS * PANEL,), "int32"),
         "length": TensorSpec((batch,), "int32"),
         "scores": TensorSpec((batch, classes), "int32"),
         "total": TensorSpec((batch, classes), "int32"),

@@ -45,7 +45,7 @@ class Lane:
     """Scratch that layers of one thread share: of the lower layers, or of the upper ones."""
 
     def __init__(self, arena: Arena, suffix: str, learning: bool) -> None:
-        self.tile, self.length = arena[f"tile{suffix}"], arena[f"length{suffix}"]
+        self.length = arena[f"length{suffix}"]
         self.scores = arena[f"scores{suffix}"]
         self.errors = arena[f"errors{suffix}"] if learning else None
 
@@ -80,7 +80,7 @@ class Int8Layer:
 
     def forward(self, x: Array, rows: int) -> None:
         """``out = clip((x @ weight + bias) >> shift, 0, 127)``."""
-        dense.forward(x, rows, self.weight, self.bias, self.shift, self.lane.tile, self.out)
+        dense.forward(x, rows, self.weight, self.bias, self.shift, self.out)
 
     def measure(self, rows: int) -> None:
         """``length`` = sum of squares of each row of ``out``, an exact int32."""
@@ -222,7 +222,7 @@ class Int8Run:
                 x, count, layer.inputs, labels, layer.weight, layer.bias,
                 layer.params["readout"], layer.shift, OUTPUT_EXP + readout_exp, self._smoothing,
                 mantissa, exponent + weight_fall + readout_exp,
-                exponent + 15 - readout_exp + OUTPUT_EXP, seed, layer.out, lane.tile, lane.scores,
+                exponent + 15 - readout_exp + OUTPUT_EXP, seed, layer.out, lane.scores,
                 lane.errors, xt, delta, row, sums, input_words, unit_words,
             )  # fmt: skip
         else:
@@ -233,7 +233,7 @@ class Int8Run:
                 x, count, layer.inputs, labels, layer.weight, layer.bias, layer.shift,
                 group.SCORE_EXP, self._smoothing, mantissa, exponent + weight_fall, seed, starts,
                 rule.squared, self.arena[f"{name}.factors"], self.arena[f"{name}.shares"],
-                layer.out, lane.tile, lane.scores, lane.errors, xt, delta, row,
+                layer.out, lane.scores, lane.errors, xt, delta, row,
                 input_words, unit_words,
             )  # fmt: skip
         layer.loss += missed / 2**15

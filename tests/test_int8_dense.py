@@ -16,7 +16,6 @@ from ffedge.kernels.int8.dense import (
     update,
     update_bias,
 )
-from ffedge.kernels.int8.dot4 import PANELS, ROWS
 
 pytestmark = pytest.mark.kernels
 
@@ -48,11 +47,10 @@ def run_forward(X, W, b, shift, capacity=None):
     rows, units = len(X), W.shape[1]
     capacity = rows + 2 if capacity is None else capacity
     y = np.full((capacity, oracle.panels(units) * 16), 201, np.uint8)
-    tile = np.full(PANELS * ROWS * 16, -77, np.int32)
     x = oracle.pack_rows(X, capacity)
     bias = oracle.pack_units(b, np.int32)
     bias[units:] = 1 << (shift - 1) if shift else 0
-    forward(x, rows, oracle.pack_weights(W), bias, np.int32(shift), tile, y)
+    forward(x, rows, oracle.pack_weights(W), bias, np.int32(shift), y)
     assert (y[rows:] == 201).all()
     assert not y[:rows, units:].any()
     return y[:rows, :units]
@@ -103,11 +101,11 @@ def test_the_widest_product_with_the_largest_bias_does_not_wrap(rows, sign, shif
     x[:, :WIDEST] = 127
     weight = np.full((1, -(-WIDEST // 4), 16, 4), sign * 127, np.int8)
     bias = np.full(16, sign * MAX_BIAS, np.int32)
-    y, tile = np.full((rows, 16), 99, np.uint8), np.empty(PANELS * ROWS * 16, np.int32)
+    y = np.full((rows, 16), 99, np.uint8)
     total = sign * (127 * 127 * WIDEST + MAX_BIAS)
     assert abs(total) < 2**31
 
-    forward(x, rows, weight, bias, np.int32(shift), tile, y)
+    forward(x, rows, weight, bias, np.int32(shift), y)
 
     assert set(y.ravel().tolist()) == {max(0, min(127, total >> shift))}
 
@@ -386,10 +384,10 @@ def test_the_mean_of_rounded_bias_updates_is_the_exact_update(total):
 def test_forward_and_update_allocate_nothing():
     case = Case(5, 784, 100, 33, 12)
     x = oracle.pack_rows(case.X)
-    y, tile = np.empty((33, 112), np.uint8), np.empty(PANELS * ROWS * 16, np.int32)
+    y = np.empty((33, 112), np.uint8)
 
     def step():
-        forward(x, 33, case.weight, case.bias, np.int32(9), tile, y)
+        forward(x, 33, case.weight, case.bias, np.int32(9), y)
         interleave(x, 33, 784, case.xt)
         case.run()
         update_bias(case.delta, 33, 12, 8, np.uint32(1), case.unit_words, case.bias)

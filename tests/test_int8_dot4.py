@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ffedge.kernels.int8 import dot4
 from ffedge.kernels.int8.dot4 import (
     PANELS,
+    ROW_PANELS,
     ROWS,
     SHAPES,
     available_paths,
@@ -27,23 +28,22 @@ from ffedge.kernels.jit import kernel
 
 pytestmark = pytest.mark.kernels
 
-TILES = [(ROWS, PANELS), (1, PANELS), (ROWS, 1), (1, 1)]
-UNTOUCHED = 77
+TILES = [(ROWS, PANELS), (1, ROW_PANELS), (ROWS, 1), (1, 1)]
 
 
 # An intrinsic can be called from compiled code only.
 
 
 @kernel()
-def call_tile(kind, a, a0, a_row, count, b, b0, b_panel, c):
+def call_tile(kind, a, a0, a_row, count, b, b0, b_panel, bias, bias0, shift, y, y0, y_row):
     if kind == 0:
-        tile_full(a, a0, a_row, count, b, b0, b_panel, c)
+        tile_full(a, a0, a_row, count, b, b0, b_panel, bias, bias0, shift, y, y0, y_row)
     elif kind == 1:
-        tile_row(a, a0, a_row, count, b, b0, b_panel, c)
+        tile_row(a, a0, a_row, count, b, b0, b_panel, bias, bias0, shift, y, y0, y_row)
     elif kind == 2:
-        tile_column(a, a0, a_row, count, b, b0, b_panel, c)
+        tile_column(a, a0, a_row, count, b, b0, b_panel, bias, bias0, shift, y, y0, y_row)
     else:
-        tile_one(a, a0, a_row, count, b, b0, b_panel, c)
+        tile_one(a, a0, a_row, count, b, b0, b_panel, bias, bias0, shift, y, y0, y_row)
 
 
 @kernel()
@@ -64,21 +64,28 @@ def factors(random, size):
 
 @pytest.mark.parametrize("kind", range(4))
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 40])
-def test_a_tile_is_the_sum_of_its_formula_and_touches_nothing_else(kind, count):
+@pytest.mark.parametrize("shift", [1, 9, 15])
+def test_a_tile_is_its_formula_and_touches_nothing_else(kind, count, shift):
     rows, panels = TILES[kind]
-    a_row, b_panel, a0, b0 = 4 * count + 5, 64 * count + 64, 3, 9
-    a, b = factors(np.random.default_rng(count), 9000)
-    c = np.full(PANELS * ROWS * 16 + 16, UNTOUCHED, np.int32)
+    a_row, b_panel, y_row = 4 * count + 5, 64 * count + 64, panels * 16 + 7
+    a0, b0, bias0, y0 = 3, 9, 2, 5
+    random = np.random.default_rng(count)
+    a, b = factors(random, 30_000)
+    bias = random.integers(-(2**14), 2**18, bias0 + 16 * panels).astype(np.int32)
+    y = np.full(y0 + rows * y_row + 16, 200, np.uint8)
 
-    call_tile(kind, a, a0, a_row, count, b, b0, b_panel, c)
+    call_tile(kind, a, a0, a_row, count, b, b0, b_panel, bias, bias0, shift, y, y0, y_row)
 
+    written = set()
     for v, r, lane in itertools.product(range(panels), range(rows), range(16)):
-        wanted = sum(
+        total = int(bias[bias0 + 16 * v + lane]) + sum(
             int(a[a0 + r * a_row + 4 * i + j]) * int(b[b0 + v * b_panel + (16 * i + lane) * 4 + j])
             for i, j in itertools.product(range(count), range(4))
         )
-        assert c[(v * rows + r) * 16 + lane] == wanted
-    assert (c[panels * rows * 16 :] == UNTOUCHED).all()
+        at = y0 + r * y_row + 16 * v + lane
+        assert y[at] == min(max(total >> shift, 0), 127)
+        written.add(at)
+    assert all(y[at] == 200 for at in range(len(y)) if at not in written)
 
 
 @pytest.mark.parametrize("kind", range(4))
@@ -89,11 +96,13 @@ def test_the_largest_sum_of_a_tile_is_exact(kind, sign):
     a = np.full(4 * count, 127, np.uint8)
     a[-1] = 0  # the padding behind 131,071 inputs
     b = np.full(64 * count, 127 * sign, np.int8)
-    c = np.zeros(PANELS * ROWS * 16, np.int32)
+    # Brings the sum to 77 steps of 2**8: one unit less would give 76.
+    bias = np.full(16 * panels, 77 * 256 - sign * 127 * 127 * 131_071, np.int64)
+    y = np.zeros(rows * panels * 16, np.uint8)
 
-    call_tile(kind, a, 0, 0, count, b, 0, 0, c)
+    call_tile(kind, a, 0, 0, count, b, 0, 0, bias.astype(np.int32), 0, 8, y, 0, panels * 16)
 
-    assert set(c[: rows * panels * 16].tolist()) == {sign * 127 * 127 * 131_071}
+    assert set(y.tolist()) == {77}
 
 
 def rounding(random, panels, count):
@@ -234,13 +243,14 @@ def test_paths_follow_the_processor(monkeypatch, machine, features, paths):
 
 def test_every_path_has_a_shape_whose_parts_fill_a_panel():
     assert set(available_paths()) <= SHAPES.keys()
-    for lanes, rows, panels in SHAPES.values():
+    for lanes, rows, panels, row_panels in SHAPES.values():
         assert 16 % lanes == 0
         assert rows >= 1
         assert panels >= 1
+        assert row_panels >= 1
 
 
 def test_plain_python_takes_the_generic_shape():
     if PLAIN_PYTHON:
         assert dot4.PATH == "generic"
-    assert SHAPES[dot4.PATH][1:] == (ROWS, PANELS)
+    assert SHAPES[dot4.PATH][1:] == (ROWS, PANELS, ROW_PANELS)

@@ -122,7 +122,8 @@ def test_steps_equal_the_oracle(rule, size, parts):
         trainer.learn(data, first, count)
         X = oracle.quantize_input(data.features[first : first + count], zeros, ones, parts)
         layers, moved = oracle.train_batch(
-            layers, X, data.labels[first : first + count], 0.3 * count / batch, RULES[rule].smoothing, 3,
+            layers, X, data.labels[first : first + count],
+            0.3 * count / batch, RULES[rule].smoothing, 3,
             [step + 1] * len(hidden), [True] * len(hidden), group_of(RULES[rule], classes),
         )  # fmt: skip
         changed += moved

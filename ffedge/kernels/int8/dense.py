@@ -10,6 +10,7 @@ from ..random import bits
 from .delta import add_words
 from .dot4 import (
     PANELS,
+    ROW_PANELS,
     ROWS,
     round_full,
     round_one,
@@ -24,52 +25,47 @@ MAX_BIAS = 1 << 24
 
 
 @kernel()
-def _requantize(tile, tile_rows, count, panels, bias, p, shift, r, y):
-    """``y[r + n] = clip((sum + bias) >> shift, 0, 127)`` for ``count`` rows of a tile."""
-    for v in range(panels):
-        for n in range(count):
-            at = (v * tile_rows + n) * PANEL
-            unit = (p + v) * PANEL
-            for lane in range(PANEL):
-                total = np.int32(tile[at + lane] + bias[unit + lane]) >> shift
-                y[r + n, unit + lane] = np.uint8(min(max(total, np.int32(0)), np.int32(127)))
-
-
-@kernel()
-def forward(x, rows, weight, bias, shift, tile, y):
+def forward(x, rows, weight, bias, shift, y):
     """``y[:rows] = clip((x[:rows] @ weight + bias) >> shift, 0, 127)``
 
     x       uint8  (capacity, X)                 read     unit 2**-x_exp, 0..127; X >= 4*ceil(I/4)
     weight  int8   (panels, ceil(I/4), 16, 4)    read     unit 2**-w_exp, -127..127
     bias    int32  (panels * 16,)                read     unit 2**-(x_exp + w_exp), |b| <= 2**24;
                                                           the rounding half is already in it
-    shift   int32                                read     x_exp + w_exp - y_exp, 0..24
-    tile    int32  (PANELS * ROWS * 16,)         written  workspace
+    shift   int                                  read     x_exp + w_exp - y_exp, 0..24
     y       uint8  (capacity, panels * 16)       written  unit 2**-y_exp
 
     Sums: int32, below 2**31 for I <= 131,071. Rounding: halves up.
     """
-    quads, x_row = weight.shape[1], x.shape[1]
+    quads, x_row, y_row = weight.shape[1], x.shape[1], y.shape[1]
     w_panel = quads * 4 * PANEL
+    tiled = rows - rows % ROWS
     p = 0
-    while p < weight.shape[0]:
+    while p < weight.shape[0] and tiled > 0:
         wide = p + PANELS <= weight.shape[0]
-        at, r = p * w_panel, 0
-        while r + ROWS <= rows:
+        at, unit = p * w_panel, p * PANEL
+        for r in range(0, tiled, ROWS):
+            to = r * y_row + unit
             if wide:
-                tile_full(x, r * x_row, x_row, quads, weight, at, w_panel, tile)
+                tile_full(x, r * x_row, x_row, quads, weight, at, w_panel,
+                          bias, unit, shift, y, to, y_row)  # fmt: skip
             else:
-                tile_column(x, r * x_row, x_row, quads, weight, at, w_panel, tile)
-            _requantize(tile, ROWS, ROWS, PANELS if wide else 1, bias, p, shift, r, y)
-            r += ROWS
-        while r < rows:
-            if wide:
-                tile_row(x, r * x_row, x_row, quads, weight, at, w_panel, tile)
-            else:
-                tile_one(x, r * x_row, x_row, quads, weight, at, w_panel, tile)
-            _requantize(tile, 1, 1, PANELS if wide else 1, bias, p, shift, r, y)
-            r += 1
+                tile_column(x, r * x_row, x_row, quads, weight, at, w_panel,
+                            bias, unit, shift, y, to, y_row)  # fmt: skip
         p += PANELS if wide else 1
+    p = 0
+    while p < weight.shape[0] and tiled < rows:
+        wide = p + ROW_PANELS <= weight.shape[0]
+        at, unit = p * w_panel, p * PANEL
+        for r in range(tiled, rows):
+            to = r * y_row + unit
+            if wide:
+                tile_row(x, r * x_row, x_row, quads, weight, at, w_panel,
+                         bias, unit, shift, y, to, y_row)  # fmt: skip
+            else:
+                tile_one(x, r * x_row, x_row, quads, weight, at, w_panel,
+                         bias, unit, shift, y, to, y_row)  # fmt: skip
+        p += ROW_PANELS if wide else 1
 
 
 @kernel()

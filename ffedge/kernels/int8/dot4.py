@@ -5,10 +5,11 @@ u7 is 0..127 in a uint8, s8 is -127..127 in an int8. In this range the sum of tw
 AVX-VNNI and AVX512-VNNI ``vpdpbusd``, AVX2 and SSSE3 ``vpmaddubsw``, NEON ``smull``/``addp`` and
 ``sdot``, and shifts and multiplications anywhere else. -128 and 128..255 must never occur.
 
-``tile(a, a0, a_row, count, b, b0, b_panel, c)``
+``tile(a, a0, a_row, count, b, b0, b_panel, bias, bias0, shift, y, y0, y_row)``
     for r in rows, v in panels, lane in 16:
-    ``c[(v*rows + r)*16 + lane] = sum over i < count, j in 4 of
-    a[a0 + r*a_row + 4*i + j] * b[b0 + v*b_panel + (16*i + lane)*4 + j]``
+    ``y[y0 + r*y_row + 16*v + lane] = clip((bias[bias0 + 16*v + lane] + sum) >> shift, 0, 127)``
+    with ``sum`` over i < count, j in 4 of
+    ``a[a0 + r*a_row + 4*i + j] * b[b0 + v*b_panel + (16*i + lane)*4 + j]``
 
 ``round_into(a, a0, a_row, count, b, b0, b_panel, shift, ka, k0, na, n0, w, w0, w_panel)``
     the same sums for four rows (four inputs), times 2**-shift, stochastically rounded and added
@@ -31,15 +32,15 @@ import numpy as np
 from ...tensor import PANEL
 from ..jit import PLAIN_PYTHON
 
-#: By path: int32 lanes of a register, rows and panels of a tile.
+#: By path: int32 lanes of a register, rows and panels of a tile, panels of a single row.
 SHAPES = {
-    "avx512vnni": (16, 8, 3),
-    "avxvnni": (8, 6, 1),
-    "avx2": (8, 4, 1),
-    "ssse3": (4, 2, 1),
-    "dotprod": (4, 6, 1),
-    "neon": (4, 4, 1),
-    "generic": (4, 2, 1),
+    "avx512vnni": (16, 8, 3, 8),
+    "avxvnni": (8, 6, 1, 4),
+    "avx2": (8, 4, 1, 4),
+    "ssse3": (4, 2, 1, 2),
+    "dotprod": (4, 6, 1, 4),
+    "neon": (4, 4, 1, 4),
+    "generic": (4, 2, 1, 1),
 }
 
 
@@ -88,11 +89,15 @@ def _plain_sums(a: Any, a0: int, a_row: int, rows: int, count: int, b: Any, b0: 
 
 
 def _plain_tile(rows: int, panels: int) -> Callable[..., None]:
-    def tile(a, a0, a_row, count, b, b0, b_panel, c):
-        a, b = a.reshape(-1), b.reshape(-1)
-        out = c.reshape(-1)[: panels * rows * PANEL].reshape(panels, rows, PANEL)
+    def tile(a, a0, a_row, count, b, b0, b_panel, bias, bias0, shift, y, y0, y_row):
+        a, b, y = a.reshape(-1), b.reshape(-1), y.reshape(-1)
         for v in range(panels):
-            out[v] = _plain_sums(a, a0, a_row, rows, count, b, b0 + v * b_panel)
+            unit = bias0 + v * PANEL
+            sums = _plain_sums(a, a0, a_row, rows, count, b, b0 + v * b_panel)
+            sums = np.clip((sums + bias[unit : unit + PANEL]) >> shift, 0, 127)
+            for r in range(rows):
+                at = y0 + r * y_row + v * PANEL
+                y[at : at + PANEL] = sums[r]
 
     return tile
 
@@ -268,24 +273,29 @@ def _vector_tile(path: str, rows: int, panels: int) -> Callable[..., None]:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         vec = _Vectors(path, context, builder, signature, args)
-        _, a0, a_row, count, _, b0, b_panel, _ = args
-        slots = vec.sums(
-            rows, panels, vec.pointer(0, a0), a_row, count, vec.pointer(4, b0), b_panel
-        )
-        c = vec.pointer(7, vec.const(0))
+        _, a0, a_row, count, _, b0, b_panel, _, bias0, shift, _, y0, y_row = args
+        a, b = vec.pointer(0, a0), vec.pointer(4, b0)
+        slots = vec.sums(rows, panels, a, a_row, count, b, b_panel)
+        bias, y = vec.pointer(7, bias0), vec.pointer(10, y0)
+        shifts = vec.splat(builder.trunc(shift, vec.i32))
+        narrow = vec.ir.VectorType(vec.i8, vec.lanes)
         for v in range(panels):
-            for r in range(rows):
-                for part in range(vec.parts):
-                    at = (v * rows + r) * PANEL + part * vec.lanes
-                    vec.store(builder.load(slots[r][v][part]), builder.gep(c, [vec.const(at)]), 4)
+            for part in range(vec.parts):
+                at = v * PANEL + part * vec.lanes
+                start = vec.load(vec.step(bias, 1, at), vec.words, 4)
+                for r in range(rows):
+                    total = builder.add(builder.load(slots[r][v][part]), start)
+                    total = vec.clamp(builder.ashr(total, shifts), 0, 127)
+                    target = vec.step(vec.step(y, y_row, r), 1, at)
+                    vec.store(builder.trunc(total, narrow), target)
         return context.get_dummy_value()
 
     @intrinsic
-    def tile(typing, a, a0, a_row, count, b, b0, b_panel, c):
+    def tile(typing, a, a0, a_row, count, b, b0, b_panel, bias, bias0, shift, y, y0, y_row):
         n = types.int64
-        return types.void(a, n, n, n, b, n, n, c), codegen
+        return types.void(a, n, n, n, b, n, n, bias, n, n, y, n, n), codegen
 
-    return tile
+    return tile  # type: ignore[no-any-return]
 
 
 def _vector_round_into(path: str, panels: int) -> Callable[..., int]:
@@ -336,13 +346,14 @@ def _vector_round_into(path: str, panels: int) -> Callable[..., int]:
 
 
 PATH = host_path()
-_LANES, ROWS, PANELS = SHAPES[PATH]
+_LANES, ROWS, PANELS, ROW_PANELS = SHAPES[PATH]
 # Module globals on purpose: an intrinsic captured in a closure never hits the disk cache.
 if PLAIN_PYTHON:
-    tile_full, tile_row = _plain_tile(ROWS, PANELS), _plain_tile(1, PANELS)
+    tile_full, tile_row = _plain_tile(ROWS, PANELS), _plain_tile(1, ROW_PANELS)
     tile_column, tile_one = _plain_tile(ROWS, 1), _plain_tile(1, 1)
     round_full, round_one = _plain_round_into(PANELS), _plain_round_into(1)
 else:
-    tile_full, tile_row = _vector_tile(PATH, ROWS, PANELS), _vector_tile(PATH, 1, PANELS)
+    tile_full = _vector_tile(PATH, ROWS, PANELS)
+    tile_row = _vector_tile(PATH, 1, ROW_PANELS)
     tile_column, tile_one = _vector_tile(PATH, ROWS, 1), _vector_tile(PATH, 1, 1)
     round_full, round_one = _vector_round_into(PATH, PANELS), _vector_round_into(PATH, 1)

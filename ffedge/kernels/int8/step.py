@@ -35,7 +35,7 @@ def _apply(x, rows, inputs, shift, seed, xt, delta, input_words, unit_words, wei
 @kernel()
 def readout_step(
     x, rows, inputs, labels, weight, bias, readout, forward_shift, score_exp, smoothing,
-    mantissa, delta_exp, readout_exp, seed, y, tile, scores, errors, xt, delta, row, sums,
+    mantissa, delta_exp, readout_exp, seed, y, scores, errors, xt, delta, row, sums,
     input_words, unit_words,
 ):  # fmt: skip
     """A step of the readout rule on ``rows`` samples of x; afterwards y holds the activity.
@@ -46,7 +46,7 @@ def readout_step(
 
     Returns (missed probability in Q15, correct, weights changed).
     """
-    forward(x, rows, weight, bias, forward_shift, tile, y)
+    forward(x, rows, weight, bias, forward_shift, y)
     readout_scores(y, rows, readout, scores)
     missed, correct = class_errors(scores, rows, labels, score_exp, smoothing, errors)
     fill_words(seed, _UNITS, unit_words)
@@ -63,11 +63,11 @@ def readout_step(
 @kernel()
 def group_step(
     x, rows, inputs, labels, weight, bias, forward_shift, score_exp, smoothing, mantissa,
-    delta_exp, seed, starts, squared, factors, shares, y, tile, scores, errors, xt, delta, row,
+    delta_exp, seed, starts, squared, factors, shares, y, scores, errors, xt, delta, row,
     input_words, unit_words,
 ):  # fmt: skip
     """A step of the group rule; arguments as in ``readout_step`` and ``kernels.int8.group``."""
-    forward(x, rows, weight, bias, forward_shift, tile, y)
+    forward(x, rows, weight, bias, forward_shift, y)
     group_scores(y, rows, starts, squared, factors, scores)
     missed, correct = class_errors(scores, rows, labels, score_exp, smoothing, errors)
     fill_words(seed, _UNITS, unit_words)
