@@ -295,7 +295,7 @@ def _vector_tile(path: str, rows: int, panels: int) -> Callable[..., None]:
         n = types.int64
         return types.void(a, n, n, n, b, n, n, bias, n, n, y, n, n), codegen
 
-    return tile  # type: ignore[no-any-return]
+    return tile
 
 
 def _vector_round_into(path: str, panels: int) -> Callable[..., int]:
