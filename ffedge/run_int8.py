@@ -1,8 +1,8 @@
 """The int8 network bound to its arena: what ``run`` is to float32, in the integers of kernels/int8.
 
-Exponents are chosen here and nowhere else. With e for a power of two, a real value is its
-integer times 2**-e: inputs of every layer INPUT_EXP, activities OUTPUT_EXP, weights and readout
-``weight_exponent(fan-in)``. Updates are stochastically rounded into the weights; the random
+With e for a power of two, a real value is its integer times 2**-e: inputs of every layer
+INPUT_EXP, activities OUTPUT_EXP, weights ``weight_exponent(fan-in)``, the readout
+``readout_exponent(width)``. Updates are stochastically rounded into the weights; the random
 numbers depend on seed, layer, update, input, unit and sample only.
 """
 

@@ -24,7 +24,11 @@ NO_BASE_CLASS = "Estimator FFClassifier does not inherit from `sklearn.base.Base
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", NO_BASE_CLASS)
     each_check = parametrize_with_checks(
-        [FFClassifier(random_state=0), FFClassifier((16,), rule="group", random_state=0)]
+        [
+            FFClassifier(random_state=0),
+            FFClassifier((16,), rule="group", random_state=0),
+            FFClassifier((32,), precision="int8", random_state=0),
+        ]
     )
 
 

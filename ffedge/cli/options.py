@@ -50,7 +50,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--label", metavar="COLUMN",
-        help="label column of a csv file, or the labels file of an .npy file",
+        help="label column of a csv file, labels file of an .npy file, or labels of an .npz file",
     )  # fmt: skip
     parser.add_argument("--data-dir", metavar="FOLDER", help="where to look for mnist and the like")
     parser.add_argument("--cache-dir", metavar="FOLDER",

@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="default: 64")
     parser.add_argument("--budget", metavar="BYTES", type=bytes_argument,
                         help="refuse a prediction plan above this size")  # fmt: skip
+    parser.add_argument("--data-dir", metavar="FOLDER", help="where to look for mnist and the like")
     parser.add_argument("--cache-dir", metavar="FOLDER",
                         help="folder for the temporary file of compressed data")  # fmt: skip
 
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     model = load_model(options.model)
     features = load_features(
         options.data, width=model.network.features, names=model.feature_names,
-        cache_dir=options.cache_dir,
+        data_dir=options.data_dir, cache_dir=options.cache_dir,
     )  # fmt: skip
     predictor = Predictor(model, batch=options.batch_size, budget=options.budget)
     if options.json:
