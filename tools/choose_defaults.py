@@ -1,6 +1,7 @@
 """Choose the defaults: rules, optimisers, rates, schedules and scalings on validation data.
 
-    python tools/choose_defaults.py [--seeds 3] [--limit 4000] [--only NAME,...] [--json]
+    python tools/choose_defaults.py [--seeds 3] [--limit 4000] [--sets NAME,...]
+                                    [--only CANDIDATE,...] [--json]
 
 Of each set's training part, 30 % are split off for validation; test parts are never read. Every
 candidate changes one thing of the default. Validation accuracy in percent, mean over the seeds;
@@ -88,12 +89,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="default: 3")
     parser.add_argument("--limit", type=int, default=4000, help="samples a set (default: 4000)")
     parser.add_argument("--images", action="store_true", help="MNIST and Fashion-MNIST instead")
+    parser.add_argument("--sets", help="sets to run, separated by commas")
     parser.add_argument("--only", help="candidates to run, separated by commas")
     parser.add_argument("--data-dir", help="folder of the .npz files")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     names = options.only.split(",") if options.only else list(CANDIDATES)
     sets = ("mnist", "fashion_mnist") if options.images else NAMES
+    if options.sets:
+        sets = tuple(options.sets.split(","))
     hidden = (500, 500) if options.images else (256, 256)
     limit = None if options.images else options.limit
     table: dict[str, dict[str, float]] = {name: {} for name in names}
