@@ -102,9 +102,9 @@ def _learning_needs(
             yield Need(f"layer{i}.{name}", spec, "optimizer state", own[i])
         spec = activity(layer.output_shape, rows)
         yield Need(f"layer{i}.delta", spec, "workspace", own[i], phases=(i + 1, i + 1))
-    # A bias is the weight of an input that is always 1.
-    yield Need("ones", TensorSpec((1, rows, PANEL), "float32"), "workspace", always)
     if recipe.optimizer.state:
+        # A bias is the weight of an input that is always 1.
+        yield Need("ones", TensorSpec((1, rows, PANEL), "float32"), "workspace", always)
         yield Need("tile", TensorSpec((PANELS, ROWS, PANEL), "float32"), "workspace", always)
 
 

@@ -53,6 +53,14 @@ class SGD:
         keep = np.float32(1.0 - self.rate * factor * self.weight_decay)
         optimize.sgd(x, rows, delta, workspace.index, workspace.offset, weight, keep)
 
+    def step_layer(
+        self, x: Array, rows: int, delta: Array, weight: Array, bias: Array, workspace: Any,
+        factor: float,
+    ) -> None:  # fmt: skip
+        """``step`` of weight and bias in one call: what a stream's single sample can afford."""
+        keep = np.float32(1.0 - self.rate * factor * self.weight_decay)
+        optimize.sgd_layer(x, rows, delta, workspace.index, workspace.offset, weight, bias, keep)
+
 
 @dataclass(frozen=True, slots=True)
 class Momentum:

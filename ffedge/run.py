@@ -14,6 +14,7 @@ from .arena import Arena
 from .buffers import parameters
 from .kernels import batch, dense, normalize, random
 from .network import Network
+from .optimizers import SGD
 from .recipe import Recipe
 from .scaling import LIMIT
 from .sources import Dataset
@@ -89,10 +90,15 @@ class LayerRun:
 
     def update(self, x: Array, rows: int) -> None:
         """Step weight and bias with ``delta``; ends this layer's part of the step."""
-        self.step("weight", x, rows, self.delta)
-        ones = self._run.ones
-        assert ones is not None
-        self.step("bias", ones, rows, self.delta)
+        run = self._run
+        assert run.recipe is not None
+        optimizer = run.recipe.optimizer
+        if isinstance(optimizer, SGD):
+            optimizer.step_layer(x, rows, self.delta, self.weight, self.bias, run, run.factor)
+        else:
+            assert run.ones is not None
+            self.step("weight", x, rows, self.delta)
+            self.step("bias", run.ones, rows, self.delta)
         self.updates += 1
 
     def begin_epoch(self) -> None:
@@ -115,7 +121,7 @@ class Run:
         self.input, self.labels, self.chosen = arena["input"], arena["labels"], arena["chosen"]
         self.index, self.offset, self.total = arena["index"], arena["offset"], arena["total"]
         self.length = arena["length"]
-        self.ones = arena["ones"] if recipe is not None else None
+        self.ones = arena["ones"] if "ones" in arena else None  # noqa: SIM401
         self.tile = arena["tile"] if "tile" in arena else None  # noqa: SIM401
         for name in network.rule.workspace(network, 1):
             setattr(self, name, arena[name])
@@ -140,9 +146,9 @@ class Run:
     def begin_stage(self, stage: int | None) -> None:
         """Make layer ``stage`` (None: all layers) active, with fresh optimiser state."""
         self.last_active = len(self.layers) - 1 if stage is None else stage
-        assert self.ones is not None
-        self.ones[:] = 0.0
-        self.ones[:, :, 0] = 1.0
+        if self.ones is not None:
+            self.ones[:] = 0.0
+            self.ones[:, :, 0] = 1.0
         for layer in self.layers[: self.last_active + 1]:
             layer.active = stage is None or layer.index == stage
             if layer.active:

@@ -16,7 +16,7 @@ from checks import (
     workspace,
 )
 
-from ffedge.kernels.optimize import adam, flush, momentum, sgd
+from ffedge.kernels.optimize import adam, flush, momentum, sgd, sgd_layer
 from ffedge.kernels.simd import PANELS, TINY
 from ffedge.kernels.simd import ROWS as TILE_ROWS
 
@@ -55,6 +55,21 @@ def test_sgd_equals_the_oracle(inputs, width):
         sgd(x, rows, delta, *workspace(inputs), weight, F(KEEP))
 
         assert_packed(weight, KEEP * W + gradient)
+
+
+def test_a_layers_sgd_is_that_of_its_weights_and_of_a_bias_with_input_one():
+    x, delta, _, W, V = batch(19, 37, 6)
+    weight, bias = reference.pack_weights(W), reference.pack_weights(V[:1])
+    ones = np.zeros((1, delta.shape[1], 16), F)
+    ones[:, :, 0] = 1.0
+    wanted_weight, wanted_bias = weight.copy(), bias.copy()
+    sgd(x, 6, delta, *workspace(19), wanted_weight, F(KEEP))
+    sgd(ones, 6, delta, *workspace(19), wanted_bias, F(KEEP))
+
+    sgd_layer(x, 6, delta, *workspace(19), weight, bias, F(KEEP))
+
+    np.testing.assert_array_equal(weight, wanted_weight)
+    np.testing.assert_allclose(bias, wanted_bias, rtol=1e-5, atol=1e-6)
 
 
 def test_sgd_without_decay_keeps_the_bits_of_weights_without_gradient():

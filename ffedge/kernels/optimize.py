@@ -47,6 +47,22 @@ def sgd(x, rows, delta, index, offset, weight, keep):
 
 
 @kernel(fastmath=REORDER)
+def sgd_layer(x, rows, delta, index, offset, weight, bias, keep):
+    """``sgd`` on a layer's weights, and the same step of its bias, in one call.
+
+    bias    float32 (panels, 1, 16)             read, written
+    others                                      as in ``sgd``
+    """
+    sgd(x, rows, delta, index, offset, weight, keep)
+    for p in range(bias.shape[0]):
+        for lane in range(PANEL):
+            total = np.float32(0)
+            for r in range(rows):
+                total += delta[p, r, lane]
+            bias[p, 0, lane] = keep * bias[p, 0, lane] + total
+
+
+@kernel(fastmath=REORDER)
 def momentum(x, rows, delta, weight, velocity, tile, rate, beta, keep):
     """``velocity = beta * velocity + x.T @ delta;  weight = keep * weight + rate * velocity``
 

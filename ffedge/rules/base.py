@@ -120,13 +120,13 @@ class ClassRule(Rule):
         """Forward, local error, update, normalise: layer by layer, nothing is looked back at."""
         x = run.input
         layers = run.layers[: run.last_active + 1]
+        scale, smoothing = np.float32(layers[0].delta_rate()), np.float32(self.smoothing)
         for layer in layers:
             layer.forward(x, count)
             if layer.active:
                 self.scores(run, layer, count)
-                scale = np.float32(layer.delta_rate())
                 loss, correct = classes.class_errors(
-                    run.scores, count, run.labels, scale, np.float32(self.smoothing), run.errors
+                    run.scores, count, run.labels, scale, smoothing, run.errors
                 )
                 layer.note(loss, correct, count)
                 self.delta(run, layer, count)
