@@ -23,6 +23,7 @@ Array = np.ndarray[Any, Any]
 
 _ALL_ROWS = np.empty(0, np.int32)
 _NO_LABELS = np.empty(0, np.int32)
+_LIMIT = np.float32(LIMIT)
 
 
 class LayerRun:
@@ -180,10 +181,13 @@ class Run:
         """Bring samples first..first+count-1 (of permutation ``shuffle``) into the input."""
         subset = _ALL_ROWS if data.rows is None else data.rows
         seed = 0 if shuffle is None else shuffle
-        batch.choose_rows(first, count, data.n_samples, seed, shuffle is not None, self.chosen)
-        batch.fetch_labels(data.labels, subset, self.chosen, count, self.labels)
+        batch.fetch_batch(
+            data.features, data.labels, subset, first, count, data.n_samples, seed,
+            shuffle is not None, self.mean, self.gain, _LIMIT,
+            self.chosen, self.labels, self.input,
+        )  # fmt: skip
         self._fetched = (data.features, subset)
-        self.fetch_again(count)
+        self._normalize_input(count)
 
     def fetch_features(self, features: Array, first: int, count: int) -> None:
         """Bring rows first..first+count-1 of unlabelled data into the input."""
@@ -194,7 +198,9 @@ class Run:
     def fetch_again(self, count: int) -> None:
         """Bring the last fetched features into the input once more."""
         features, subset = self._fetched
-        limit = np.float32(LIMIT)
-        batch.fetch(features, subset, self.chosen, count, self.mean, self.gain, limit, self.input)
+        batch.fetch(features, subset, self.chosen, count, self.mean, self.gain, _LIMIT, self.input)
+        self._normalize_input(count)
+
+    def _normalize_input(self, count: int) -> None:
         if self.network.normalize_input:
             normalize.normalize_rows(self.input, count, self.network.features, self.length)

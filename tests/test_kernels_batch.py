@@ -5,7 +5,7 @@ import pytest
 import reference
 from checks import ROWS, WIDTHS, assert_allocates_nothing, assert_rows, compiled_only, output
 
-from ffedge.kernels.batch import choose_rows, fetch, fetch_labels
+from ffedge.kernels.batch import choose_rows, fetch, fetch_batch, fetch_labels
 
 pytestmark = pytest.mark.kernels
 
@@ -116,3 +116,24 @@ def test_fetching_allocates_nothing():
         fetch_labels(labels, ALL_ROWS, chosen, 64, codes)
 
     assert_allocates_nothing(step)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_batch_in_one_call_is_the_three_calls(shuffle):
+    random = np.random.default_rng(0)
+    features = random.normal(size=(40, 19)).astype(np.float32)
+    labels, subset = (
+        random.integers(0, 3, 40).astype(np.uint8),
+        np.arange(39, 9, -1, dtype=np.int32),
+    )
+    mean, gain = features.mean(axis=0), np.full(19, 0.5, np.float32)
+    parts = np.zeros(6, np.int64), np.zeros(6, np.int32), np.zeros((2, 6, 16), np.float32)
+    whole = tuple(part.copy() for part in parts)
+    choose_rows(3, 5, 30, 7, shuffle, parts[0])
+    fetch_labels(labels, subset, parts[0], 5, parts[1])
+    fetch(features, subset, parts[0], 5, mean, gain, np.float32(8), parts[2])
+
+    fetch_batch(features, labels, subset, 3, 5, 30, 7, shuffle, mean, gain, np.float32(8), *whole)
+
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -61,3 +61,14 @@ def fetch_labels(labels, subset, chosen, count, out):
         if subset.shape[0] > 0:
             row = np.int64(subset[row])
         out[n] = np.int32(labels[row])
+
+
+@kernel()
+def fetch_batch(
+    features, labels, subset, first, count, total, seed, shuffle, mean, gain, limit,
+    chosen, codes, out,
+):  # fmt: skip
+    """``choose_rows``, ``fetch_labels`` and ``fetch`` in one call; arguments as in those."""
+    choose_rows(first, count, total, seed, shuffle, chosen)
+    fetch_labels(labels, subset, chosen, count, codes)
+    fetch(features, subset, chosen, count, mean, gain, limit, out)
