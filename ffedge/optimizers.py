@@ -19,6 +19,8 @@ from .kernels import optimize
 
 Array = np.ndarray[Any, Any]
 
+_ALL = np.float32(1.0)
+
 
 def _check(name: str, field: str, value: float, low: float, high: float) -> None:
     if not (math.isfinite(value) and low <= value <= high):
@@ -45,12 +47,18 @@ class SGD:
         """What delta must be multiplied by beforehand; ``factor`` is the schedule's."""
         return self.rate * factor
 
+    def _keep(self, factor: float) -> np.float32:
+        """What weight decay leaves of a weight."""
+        if self.weight_decay == 0.0:
+            return _ALL
+        return np.float32(1.0 - self.rate * factor * self.weight_decay)
+
     def step(
         self, x: Array, rows: int, delta: Array, weight: Array, state: Sequence[Array],
         workspace: Any, factor: float, updates: int,
     ) -> None:  # fmt: skip
         """One update in place; see ``kernels.optimize.sgd``."""
-        keep = np.float32(1.0 - self.rate * factor * self.weight_decay)
+        keep = self._keep(factor)
         optimize.sgd(x, rows, delta, workspace.index, workspace.offset, weight, keep)
 
     def step_layer(
@@ -58,7 +66,7 @@ class SGD:
         factor: float,
     ) -> None:  # fmt: skip
         """``step`` of weight and bias in one call: what a stream's single sample can afford."""
-        keep = np.float32(1.0 - self.rate * factor * self.weight_decay)
+        keep = self._keep(factor)
         optimize.sgd_layer(x, rows, delta, workspace.index, workspace.offset, weight, bias, keep)
 
 

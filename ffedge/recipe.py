@@ -25,6 +25,7 @@ class Recipe:
     (0..1; 1 keeps it constant; Hinton's own program holds it for 0.5).
     scaling: see ``scaling``. stream: the scaler goes on learning while samples arrive one batch
     at a time (``Trainer.learn``) and keeps its memory for that; needs "sweep".
+    threads: 1, or 2 for a pipeline of two halves of the layers (int8, "sweep"): the same bits.
     seed: 0..2**32-1, of weights, shuffling and negative data.
     """
 
