@@ -132,8 +132,8 @@ def words(seed, first, count):
 
 
 def crossed(rows, columns):
-    """The random word of every pair: the exclusive or of both."""
-    return np.asarray(rows, object)[:, None] ^ np.asarray(columns, object)[None, :]
+    """The random word of every pair: their sum, wrapping."""
+    return (np.asarray(rows, object)[:, None] + np.asarray(columns, object)[None, :]) % WORD
 
 
 # A layer.

@@ -73,7 +73,7 @@ def test_a_row_is_quantized_like_its_terms_one_by_one(fall):
 
     quantize_row(row, 20_001, fall, row_word, unit_words)
 
-    words = unit_words ^ row_word
+    words = unit_words + row_word
     wanted = [quantize(np.int64(t), 20_001, fall, w) for t, w in zip(terms, words, strict=True)]
     assert row.tolist() == wanted
     assert not row[5:9].any()

@@ -302,7 +302,7 @@ def test_the_widest_layer_is_updated_like_the_narrow_one():
     interleave(x, rows, inputs, xt)
     update(xt, rows, oracle.pack_delta(D), 12, input_words, unit_words, weight)
 
-    noise = (input_words[:inputs, None] ^ unit_words[None, :2]) & np.uint32(4095)
+    noise = (input_words[:inputs, None] + unit_words[None, :2]) & np.uint32(4095)
     wanted = (X.T @ D + noise) >> 12
     assert (oracle.unpack_weights(weight, inputs, 2) == wanted).all()
     assert not weight[0, -1, :, 3].any()

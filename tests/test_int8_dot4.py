@@ -110,7 +110,7 @@ def rounded(a, a_row, b, b_panel, ka, na, w, w_panel, *, panels, count, shift):
             int(a[1 + r * a_row + 4 * i + j]) * int(b[2 + v * b_panel + (16 * i + lane) * 4 + j])
             for i, j in itertools.product(range(count), range(4))
         )
-        word = int(ka[5 + r]) ^ int(na[3 + 16 * v + lane])
+        word = (int(ka[5 + r]) + int(na[3 + 16 * v + lane])) % 2**32
         step = int(oracle.rounded(total, shift, word))
         at = 6 + v * w_panel + lane * 4 + r
         new = max(-127, min(127, int(w[at]) + max(-127, min(127, step))))
@@ -181,5 +181,5 @@ def test_the_noise_is_the_lowest_bits_of_the_crossed_words():
 
     call_round(False, a, 0, 4, 1, b, 0, 0, 1, ka, 0, na, 0, w, 0, 0)
 
-    wanted = [[bool((int(n) ^ int(k)) % 2) for k in ka] for n in na]
+    wanted = [[bool((int(n) + int(k)) % 2) for k in ka] for n in na]
     assert w.reshape(16, 4).astype(bool).tolist() == wanted

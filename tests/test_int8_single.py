@@ -71,7 +71,7 @@ def rank_one_case(random, count, shift, largest):
         random.random((count, 4)) < 0.4, largest, random.integers(0, largest + 1, (count, 4))
     )
     n = np.where(
-        random.random((count, 4)) < 0.2, 2**shift - 1, random.integers(0, 2**shift, (count, 4))
+        random.random((count, 4)) < 0.2, 2**shift - 1, random.integers(0, 2**16, (count, 4))
     )
     pairs = np.empty((count + 1, 4), np.uint32)
     for j in range(2):
@@ -92,7 +92,7 @@ def assert_rank_one_is_its_formula(count, shift, largest, seed):
     )
     wanted, wanted_changes = w.astype(np.int64), 0
     for t, lane, j in itertools.product(range(count), range(16), range(4)):
-        noise = int(n[t, j]) ^ (int(units[3 + lane]) & (2**shift - 1))
+        noise = (int(n[t, j]) + int(units[3 + lane])) % 2**shift
         step = (int(x[t, j]) * int(d[3 + lane]) + noise) >> shift
         at = 5 + (int(index[t]) * 16 + lane) * 4 + j
         new = max(-127, min(127, int(w[at]) + step))

@@ -90,7 +90,7 @@ def test_a_group_whose_inputs_all_round_to_zero_is_left_out():
     assert thin(x, 4, 15, words, pairs, listed) == 1
 
     assert listed[0] == 2
-    assert pairs[0].tolist() == [0, 1, 0, 255]
+    assert pairs[0].tolist() == [0, 1, 0, 0xFFFF]
 
 
 def test_weights_saturate_at_127_and_never_become_minus_128():

@@ -19,8 +19,8 @@ MAX_SHIFT = 24
 
 @kernel()
 def cross_words(a, b):
-    """The random word (uint32) of a pair, from a word of each: as random as either alone."""
-    return np.uint32(a ^ b)
+    """The random word (uint32) of a pair: the sum of both, wrapping; as random as either alone."""
+    return np.uint32((np.uint64(a) + np.uint64(b)) & np.uint64(0xFFFFFFFF))
 
 
 @kernel()

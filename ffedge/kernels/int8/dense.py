@@ -172,6 +172,6 @@ def update_bias(sums, shift, scale, bias_word, unit_words, bias):
     """
     mask, scale64, shift64 = np.int64((1 << shift) - 1), np.int64(scale), np.int64(shift)
     for n in range(bias.shape[0]):
-        noise = np.int64(bias_word ^ unit_words[n]) & mask
+        noise = (np.int64(bias_word) + np.int64(unit_words[n])) & mask
         value = np.int64(bias[n]) + (((np.int64(sums[n]) << scale64) + noise) >> shift64)
         bias[n] = np.int32(min(max(value, np.int64(-MAX_BIAS)), np.int64(MAX_BIAS)))

@@ -9,7 +9,7 @@
 ``round_into(a, a0, a_row, count, b, b0, b_panel, shift, ka, k0, na, n0, w, w0, w_panel)``
     the same sums for four rows (four inputs), times 2**-shift, stochastically rounded and added
     into the weights ``w[w0 + v*w_panel + lane*4 + r]``, saturating at +-127. The random number
-    of input r and unit lane is ``ka[k0 + r] ^ na[n0 + 16*v + lane]`` (uint32), its lowest
+    of input r and unit lane is ``ka[k0 + r] + na[n0 + 16*v + lane]`` (uint32), its lowest
     ``shift`` bits are added before the shift. Returns how many weights changed.
 
 Arrays are flat in memory, offsets in elements. Sums wrap at 32 bits; callers keep them below.
@@ -60,7 +60,7 @@ def _plain_round_into(panels: int) -> Callable[..., int]:
             sums = _plain_sums(a, a0, a_row, 4, count, b, b0 + v * b_panel)
             for r in range(4):
                 for lane in range(PANEL):
-                    word = int(ka[k0 + r]) ^ int(na[n0 + v * PANEL + lane])
+                    word = int(ka[k0 + r]) + int(na[n0 + v * PANEL + lane])
                     step = (int(sums[r, lane]) + (word & ((1 << shift) - 1))) >> shift
                     at = w0 + v * w_panel + lane * 4 + r
                     new = max(-127, min(127, int(w[at]) + max(-127, min(127, step))))
@@ -108,20 +108,15 @@ def _vector_round_into(path: str, panels: int) -> Callable[..., int]:
         _, a0, a_row, count, _, b0, b_panel, shift, _, k0, _, n0, _, w0, w_panel = args
         slots = vec.sums(4, panels, vec.pointer(0, a0), a_row, count, vec.pointer(4, b0), b_panel)
         ka, na, w = vec.pointer(8, k0), vec.pointer(10, n0), vec.pointer(12, w0)
-        shifts, mask = vec.splat(builder.trunc(shift, vec.i32)), vec.low_bits(shift)
-        # Masked before they are crossed.
-        row_words = [
-            builder.and_(vec.splat(vec.load(vec.step(ka, 1, r), vec.i32, 4)), mask)
-            for r in range(4)
-        ]
+        shifts, mask = vec.splat(builder.trunc(shift, vec.i32)), vec.low_bits(shift, vec.words)
+        row_words = [vec.splat(vec.load(vec.step(ka, 1, r), vec.i32, 4)) for r in range(4)]
         changed = vec.const(0)
         for v in range(panels):
             for part in range(vec.parts):
                 unit_words = vec.load(vec.step(na, 1, v * PANEL + part * vec.lanes), vec.words, 4)
-                unit_words = builder.and_(unit_words, mask)
                 packed = vec.fill(vec.words, 0)
                 for r in range(4):
-                    noise = builder.xor(row_words[r], unit_words)
+                    noise = builder.and_(builder.add(row_words[r], unit_words), mask)
                     total = builder.add(builder.load(slots[r][v][part]), noise)
                     steps = vec.clamp(builder.ashr(total, shifts), -127, 127)
                     steps = builder.and_(steps, vec.fill(vec.words, 255))

@@ -116,11 +116,11 @@ def update_readout(y, rows, errors, mantissa, exponent, seed, unit_words, sums, 
         if not learns:
             continue
         row_word = bits(seed, (np.int64(c) << 32) + (np.int64(1) << 31))
-        # Every operation in 32 bits, so that it is vectorised in lanes of 32.
-        mask, shift32 = np.int32((1 << shift) - 1), np.int32(shift & 31)
-        word, row = np.int32(row_word), readout[c]
+        # All of it fits 32 bits, which the masks tell LLVM: it is vectorised in lanes of 32.
+        mask, shift32 = np.int64((1 << shift) - 1), np.int32(shift & 31)
+        word, row = np.int64(row_word), readout[c]
         for j in range(width):
-            noise = np.int32(np.int32(word ^ np.int32(unit_words[j])) & mask)
+            noise = np.int32((word + np.int64(unit_words[j])) & mask)
             step = np.int32(np.int32(sums[j] + noise) >> shift32)
             step = min(max(step, np.int32(-127)), np.int32(127))
             value32 = np.int32(np.int32(row[j]) + step)

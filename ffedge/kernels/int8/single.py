@@ -14,8 +14,8 @@ four inputs (quads) that are not zero; only their weights are touched.
     one panel; for t < count, lane in 16, j in 4, with k = index[t]:
     ``w[w0 + (16*k + lane)*4 + j] += (x * d[d0 + lane] + noise) >> shift``, saturating at +-127,
     with x and the random number n of input 4k + j in ``pairs``, see ``stream.thin``, and
-    ``noise = n ^ units[d0 + lane]``, lowest ``shift`` bits. shift is 8..14, n and noise below
-    2**shift, and ``|x * d| + 2**shift <= 2**15``. Returns how many weights changed.
+    ``noise`` the lowest ``shift`` bits of ``n + units[d0 + lane]``. shift is 8..14, n below 2**16,
+    and ``|x * d| + 2**shift <= 2**15``. Returns how many weights changed.
 
 ``dot(a, a0, b, b0, count)``
     the sum over i < count of ``a[a0 + i] * b[b0 + i]``; count is a multiple of ``DOT``.
@@ -64,7 +64,7 @@ def _plain_rank_one() -> Callable[..., int]:
                 for j in range(4):
                     half = 16 * (j // 2)
                     x, n = (int(pairs[t, j % 2 + at]) >> half & 0xFFFF for at in (0, 2))
-                    noise = n ^ (int(units[d0 + lane]) & mask)
+                    noise = (n + int(units[d0 + lane])) & mask
                     step = (x * int(d[d0 + lane]) + noise) >> shift
                     at = w0 + (int(index[t]) * PANEL + lane) * 4 + j
                     new = max(-127, min(127, int(w[at]) + step))
@@ -129,7 +129,7 @@ def _vector_rank_one(path: str) -> Callable[..., int]:
         _, _, count, _, d0, _, shift, _, w0 = args
         pairs, index = vec.pointer(0, vec.const(0)), vec.pointer(1, vec.const(0))
         d, units, w = vec.pointer(3, d0), vec.pointer(5, d0), vec.pointer(7, w0)
-        mask = vec.low_bits(shift)
+        mask = vec.low_bits(shift, vec.halves)
         extra = builder.sub(builder.trunc(shift, vec.i16), vec.ir.Constant(vec.i16, 8))
         extra = vec.splat(extra, vec.halves)
         eight, high = vec.fill(vec.halves, 8), vec.fill(vec.halves, 0xFF00)
@@ -143,8 +143,7 @@ def _vector_rank_one(path: str) -> Callable[..., int]:
         deltas, noises = [], []
         for part in range(vec.parts):
             deltas.append(doubled(vec.load(vec.step(d, vec.lanes, part), vec.words, 4)))
-            words = vec.load(vec.step(units, vec.lanes, part), vec.words, 4)
-            noises.append(doubled(builder.and_(words, mask)))
+            noises.append(doubled(vec.load(vec.step(units, vec.lanes, part), vec.words, 4)))
         changed = vec.cgutils.alloca_once_value(builder, vec.const(0))
         with vec.cgutils.for_range(builder, count) as loop:
             k = builder.sext(builder.load(vec.step(index, 1, loop.index)), vec.i64)
@@ -156,7 +155,10 @@ def _vector_rank_one(path: str) -> Callable[..., int]:
             for part in range(vec.parts):
                 even, odd = (
                     builder.ashr(
-                        builder.add(builder.mul(x, deltas[part]), builder.xor(n, noises[part])),
+                        builder.add(
+                            builder.mul(x, deltas[part]),
+                            builder.and_(builder.add(n, noises[part]), mask),
+                        ),
                         extra,
                     )
                     for x, n in ((even_x, even_n), (odd_x, odd_n))

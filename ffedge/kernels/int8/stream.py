@@ -39,11 +39,10 @@ def thin(x, quads, shift, words, pairs, listed):
                                           and 1 | 3 << 16, likewise their random numbers
     listed  int32  (quads,)      written  numbers of those groups
 
-    Returns how many are left. The upper bits of a word round the input; the lowest shift - f bits
-    are the random number for the product.
+    Returns how many are left. The upper bits of a word round the input, its lower half is the
+    random number for the product.
     """
     fall = input_shift(shift)
-    mask = np.uint64((1 << (shift - fall)) - 1)
     found = list_quads(x, 0, quads, listed)
     count = 0
     for t in range(found):
@@ -55,7 +54,7 @@ def thin(x, quads, shift, words, pairs, listed):
             # In the order 0 2 1 3: the halves of two words.
             at = np.uint64(16 * (j // 2 + 2 * (j % 2)))
             values |= (value >> np.uint64(32 + fall)) << at
-            noises |= (word & mask) << at
+            noises |= (word & np.uint64(0xFFFF)) << at
         listed[count] = k
         pairs[count, 0], pairs[count, 1] = np.uint32(values), np.uint32(values >> np.uint64(32))
         pairs[count, 2], pairs[count, 3] = np.uint32(noises), np.uint32(noises >> np.uint64(32))

@@ -113,11 +113,11 @@ class Vectors:
         lanes = self.ir.Constant(self.ir.VectorType(self.i32, kind.count), [0] * kind.count)
         return self.builder.shuffle_vector(first, undefined, lanes)
 
-    def low_bits(self, count: Any) -> Any:
-        """A mask of the lowest ``count`` (i64) bits of every lane."""
-        one = self.ir.Constant(self.i32, 1)
-        count = self.builder.trunc(count, self.i32)
-        return self.splat(self.builder.sub(self.builder.shl(one, count), one))
+    def low_bits(self, count: Any, kind: Any) -> Any:
+        """A mask of the lowest ``count`` (i64) bits of every lane of ``kind``."""
+        one = self.ir.Constant(kind.element, 1)
+        count = self.builder.trunc(count, kind.element)
+        return self.splat(self.builder.sub(self.builder.shl(one, count), one), kind)
 
     def slot(self) -> Any:
         """A stack slot of one zero vector, which LLVM turns into a register."""
