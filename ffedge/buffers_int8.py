@@ -97,8 +97,6 @@ def learning_needs(
         scratch = {
             "xt": TensorSpec((4 * quads, fours, 4), "uint8"),
             "delta": TensorSpec((count, fours, PANEL, 4), "int8"),
-            # A single sample's inputs, see kernels.int8.stream.
-            "pairs": TensorSpec((quads, 4), "uint32"),
             "row": TensorSpec((count * PANEL,), "int32"),
             "sums": TensorSpec((count * PANEL,), "int32"),
             "input_words": TensorSpec((4 * quads,), "uint32"),

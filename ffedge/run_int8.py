@@ -72,7 +72,7 @@ class Int8Layer:
         self.changed, self.offered = 0, 0
         self.scratch: list[Array] = []
         if recipe is not None:
-            names = ("xt", "delta", "row", "sums", "pairs", "input_words", "unit_words")
+            names = ("xt", "delta", "row", "sums", "input_words", "unit_words")
             self.scratch = [arena[f"layer{index}.{name}"] for name in names]
             #: The stream of the layer's random numbers.
             self.seed = (recipe.seed + 0x9E3779B9 * index) % 2**32
@@ -173,18 +173,17 @@ class Int8Run:
         """Bring samples first..first+count-1 (of permutation ``shuffle``) into the input."""
         subset = _ALL_ROWS if data.rows is None else data.rows
         seed = 0 if shuffle is None else shuffle
-        batch.choose_rows(first, count, data.n_samples, seed, shuffle is not None, self.chosen)
-        batch.fetch_labels(data.labels, subset, self.chosen, count, self.labels)
-        self._quantize(data.features, subset, count)
+        int8_input.fetch_batch(
+            data.features, data.labels, subset, first, count, data.n_samples, seed,
+            shuffle is not None, self.mean, self.gain, self.network.input_parts,
+            self.chosen, self.labels, self.input,
+        )  # fmt: skip
 
     def fetch_features(self, features: Array, first: int, count: int) -> None:
         """Bring rows first..first+count-1 of unlabelled data into the input."""
         batch.choose_rows(first, count, len(features), 0, False, self.chosen)
-        self._quantize(features, _ALL_ROWS, count)
-
-    def _quantize(self, features: Array, subset: Array, count: int) -> None:
         int8_input.fetch(
-            features, subset, self.chosen, count, self.mean, self.gain,
+            features, _ALL_ROWS, self.chosen, count, self.mean, self.gain,
             self.network.input_parts, self.input,
         )  # fmt: skip
 
@@ -237,7 +236,7 @@ class Int8Run:
         rate: the learning rate over the batch size. hand_on: normalise the activity afterwards.
         """
         assert self.recipe is not None
-        xt, delta, row, sums, pairs, input_words, unit_words = layer.scratch
+        xt, delta, row, sums, input_words, unit_words = layer.scratch
         lane, rule, batch_size = layer.lane, self._rule, self.recipe.batch_size
         gain = layer.gain if hand_on else _NO_GAIN
         weight_fall = 15 - layer.weight_exp + INPUT_EXP
@@ -249,7 +248,7 @@ class Int8Run:
                 layer.params["readout"], layer.shift, OUTPUT_EXP + readout_exp, self._smoothing,
                 mantissa, exponent + weight_fall + readout_exp,
                 exponent + 15 - readout_exp + OUTPUT_EXP, layer.seed, layer.updates, gain,
-                layer.out, lane.length, lane.scores, lane.errors, xt, delta, row, sums, pairs,
+                layer.out, lane.length, lane.scores, lane.errors, xt, delta, row, sums,
                 lane.listed, input_words, unit_words,
             )  # fmt: skip
         else:
@@ -261,7 +260,7 @@ class Int8Run:
                 group.SCORE_EXP, self._smoothing, mantissa, exponent + weight_fall, layer.seed,
                 layer.updates, gain, starts, rule.squared, self.arena[f"{name}.factors"],
                 self.arena[f"{name}.shares"], layer.out, lane.length, lane.scores, lane.errors,
-                xt, delta, row, pairs, lane.listed, input_words, unit_words,
+                xt, delta, row, lane.listed, input_words, unit_words,
             )  # fmt: skip
         steps = -(-count // batch_size)
         # The number wraps after 2**32 updates, by when nobody remembers the first one.

@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
-from reference import bits
+from reference import bits, mix
 
 LANES = 16
 WORD = 2**32
@@ -129,6 +129,12 @@ def rounded(numerators, shift, words):
 def words(seed, first, count):
     """Random words first..first+count-1 of a stream, Python integers."""
     return np.array([bits(int(seed), first + n) for n in range(count)], object)
+
+
+def part_words(seed, part, count):
+    """The words of one part of a step: of its inputs (0) or units (1)."""
+    key = bits(int(seed), part)
+    return np.array([mix((key + n) % WORD) for n in range(count)], object)
 
 
 def crossed(rows, columns):
@@ -324,12 +330,12 @@ def _learn(own, X, D, shift, seed):
     after = dict(own)
     if D is None:
         return after, 0
-    input_words, unit_words = words(seed, 0, X.shape[1]), words(seed, 1 << 32, D.shape[1])
+    input_words, unit_words = part_words(seed, 0, X.shape[1]), part_words(seed, 1, D.shape[1])
     if len(X) == 1 and shift >= 8:
         after["W"], changed = update_one(X[0], D[0], shift, input_words, unit_words, own["W"])
     else:
         after["W"], changed = update(X, D, shift, input_words, unit_words, own["W"])
-    bias_word = bits(int(seed), 2 << 32)
+    bias_word = bits(int(seed), 2)
     after["b"] = update_bias(D, shift, 2 * INPUT_EXP, bias_word, unit_words, own["b"])
     return after, changed
 
@@ -340,11 +346,11 @@ def readout_step(own, X, labels, forward_shift, score_exp, smoothing, mantissa, 
     Y = forward(X, own["W"], own["b"], forward_shift)
     scores = readout_scores(Y, own["M"])
     errors, missed, correct = class_errors(scores, labels, score_exp, smoothing)
-    unit_words = words(seed, 1 << 32, Y.shape[1])
+    unit_words = part_words(seed, 1, Y.shape[1])
     terms = readout_terms(Y, errors, own["M"])
-    D, shift = emit(terms, mantissa, delta_exp, bits(int(seed), 3 << 32), unit_words)
+    D, shift = emit(terms, mantissa, delta_exp, bits(int(seed), 3), unit_words)
     after, changed = _learn(own, X, D, shift, seed)
-    class_seed = bits(int(seed), 4 << 32)
+    class_seed = bits(int(seed), 4)
     after["M"] = update_readout(Y, errors, mantissa, readout_exp, class_seed, unit_words, own["M"])
     return after, Y, errors, missed, correct, changed
 
@@ -355,9 +361,9 @@ def group_step(own, X, labels, forward_shift, score_exp, smoothing, mantissa, de
     Y = forward(X, own["W"], own["b"], forward_shift)
     scores = group_scores(Y, starts, squared, factors)
     errors, missed, correct = class_errors(scores, labels, score_exp, smoothing)
-    unit_words = words(seed, 1 << 32, Y.shape[1])
+    unit_words = part_words(seed, 1, Y.shape[1])
     terms = group_terms(Y, errors, starts, squared, shares)
-    D, shift = emit(terms, mantissa, delta_exp, bits(int(seed), 3 << 32), unit_words)
+    D, shift = emit(terms, mantissa, delta_exp, bits(int(seed), 3), unit_words)
     after, changed = _learn(own, X, D, shift, seed)
     return after, Y, errors, missed, correct, changed
 

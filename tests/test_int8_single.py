@@ -14,6 +14,8 @@ from ffedge.kernels.jit import kernel
 pytestmark = pytest.mark.kernels
 
 COUNTS = (0, 1, 5) if PLAIN_PYTHON else (0, 1, 2, 5, 17)
+#: Around the number of groups after which counters of bytes must be emptied.
+MANY = (5,) if PLAIN_PYTHON else (254, 255, 256, 511)
 
 
 # An intrinsic can be called from compiled code only.
@@ -28,8 +30,8 @@ def call_listed(full, a, a0, index, count, b, b0, b_panel, bias, bias0, shift, y
 
 
 @kernel()
-def call_rank_one(pairs, index, count, d, d0, units, shift, w, w0):
-    return rank_one(pairs, index, count, d, d0, units, shift, w, w0)
+def call_rank_one(inputs, index, count, d, d0, units, shift, w, w0):
+    return rank_one(inputs, index, count, d, d0, units, shift, w, w0)
 
 
 @kernel()
@@ -66,40 +68,35 @@ def test_a_listed_product_is_its_formula_and_touches_nothing_else(full, count, s
 
 
 def rank_one_case(random, count, shift, largest):
-    """(pairs, x, n, index, d, units, w) with inputs up to ``largest``."""
-    x = np.where(
-        random.random((count, 4)) < 0.4, largest, random.integers(0, largest + 1, (count, 4))
-    )
-    n = np.where(
-        random.random((count, 4)) < 0.2, 2**shift - 1, random.integers(0, 2**16, (count, 4))
-    )
-    pairs = np.empty((count + 1, 4), np.uint32)
-    for j in range(2):
-        pairs[:count, j] = x[:, j] | x[:, j + 2] << 16
-        pairs[:count, 2 + j] = n[:, j] | n[:, j + 2] << 16
-    pairs[count] = 2**32 - 1
+    """(inputs, x, n, index, d, units, w) of count + 9 groups, inputs up to ``largest``."""
+    shape = (count + 9, 4)
+    x, n = random.integers(0, largest + 1, shape), random.integers(0, 2**16, shape)
+    x[random.random(shape) < 0.4], n[random.random(shape) < 0.2] = largest, 2**16 - 1
+    inputs = np.stack(
+        [a[:, j] | a[:, j + 2] << 16 for a in (x, n) for j in range(2)], axis=1
+    ).astype(np.uint32)
     index = np.sort(random.choice(count + 9, count, replace=False)).astype(np.int32)
     d = np.where(random.random(19) < 0.4, 127, random.integers(0, 128, 19))
     d = (d * random.choice([-1, 1], 19)).astype(np.int32)
     units = random.integers(0, 2**32, 19, np.uint32)
     w = np.clip(random.integers(-140, 141, 64 * (count + 9) + 11), -127, 127).astype(np.int8)
-    return pairs, x, n, index, d, units, w
+    return inputs.ravel(), x, n, index, d, units, w
 
 
 def assert_rank_one_is_its_formula(count, shift, largest, seed):
-    pairs, x, n, index, d, units, w = rank_one_case(
+    inputs, x, n, index, d, units, w = rank_one_case(
         np.random.default_rng(seed), count, shift, largest
     )
     wanted, wanted_changes = w.astype(np.int64), 0
-    for t, lane, j in itertools.product(range(count), range(16), range(4)):
-        noise = (int(n[t, j]) + int(units[3 + lane])) % 2**shift
-        step = (int(x[t, j]) * int(d[3 + lane]) + noise) >> shift
-        at = 5 + (int(index[t]) * 16 + lane) * 4 + j
+    for k, lane, j in itertools.product(index, range(16), range(4)):
+        noise = (int(n[k, j]) + int(units[3 + lane])) % 2**shift
+        step = (int(x[k, j]) * int(d[3 + lane]) + noise) >> shift
+        at = 5 + (int(k) * 16 + lane) * 4 + j
         new = max(-127, min(127, int(w[at]) + step))
         wanted_changes += new != w[at]
         wanted[at] = new
 
-    changed = call_rank_one(pairs, index, count, d, 3, units, shift, w, 5)
+    changed = call_rank_one(inputs, index, count, d, 3, units, shift, w, 5)
 
     assert w.tolist() == wanted.tolist()
     assert changed == wanted_changes
@@ -112,6 +109,11 @@ def assert_rank_one_is_its_formula(count, shift, largest, seed):
 def test_a_rank_one_update_is_its_formula_and_touches_nothing_else(count, shift, largest):
     # The largest inputs that the docstring allows.
     assert_rank_one_is_its_formula(count, shift, min(largest, (2**15 - 2**shift) // 127), count)
+
+
+@pytest.mark.parametrize("count", MANY)
+def test_changes_are_counted_over_many_groups(count):
+    assert_rank_one_is_its_formula(count, 8, 127, count)
 
 
 @repeatable(60)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ffedge.kernels.int8.dense import fill_words
 from ffedge.kernels.int8.stream import LEAST_SHIFT, input_shift, thin, update_one
+from ffedge.kernels.random import bits
 
 pytestmark = pytest.mark.kernels
 
@@ -31,13 +32,12 @@ class Case:
         self.delta = oracle.pack_units(self.d, np.int32)
         self.input_words = random.integers(0, 2**32, -(-inputs // 4) * 4, np.uint32)
         self.unit_words = random.integers(0, 2**32, oracle.panels(units) * 16, np.uint32)
-        self.pairs = np.full((-(-inputs // 4), 4), 99, np.uint32)
         self.listed = np.full(-(-inputs // 4), 99, np.int32)
 
     def run(self):
         return update_one(
-            oracle.pack_rows(self.x[None]), self.delta, self.shift, self.input_words,
-            self.unit_words, self.pairs, self.listed, self.weight,
+            oracle.pack_rows(self.x[None]), self.delta, self.shift, self.input_words.copy(),
+            self.unit_words, self.listed, self.weight,
         )  # fmt: skip
 
     def wanted(self):
@@ -85,12 +85,12 @@ def test_a_group_whose_inputs_all_round_to_zero_is_left_out():
     x, words = np.zeros((1, 16), np.uint8), np.zeros(16, np.uint32)
     x[0, :3], x[0, 8:10] = 127, 1
     words[9] = 2**32 - 1  # rounds 1 / 128 up
-    pairs, listed = np.zeros((4, 4), np.uint32), np.zeros(4, np.int32)
+    listed = np.zeros(4, np.int32)
 
-    assert thin(x, 4, 15, words, pairs, listed) == 1
+    assert thin(x, 4, 15, words, listed) == 1
 
     assert listed[0] == 2
-    assert pairs[0].tolist() == [0, 1, 0, 0xFFFF]
+    assert words.reshape(4, 4).tolist() == [[0] * 4, [0] * 4, [0, 1, 0, 0xFFFF], [0] * 4]
 
 
 def test_weights_saturate_at_127_and_never_become_minus_128():
@@ -121,17 +121,17 @@ def test_the_mean_of_updates_is_the_exact_update_as_often_as_independent_draws(x
     calls = 20 if PLAIN_PYTHON else calls
     exact, rows = x * d / 2**shift, np.full((1, inputs), x, np.uint8)
     input_words, unit_words = np.empty(inputs, np.uint32), np.empty(units, np.uint32)
-    pairs, listed = np.empty((inputs // 4, 4), np.uint32), np.empty(inputs // 4, np.int32)
+    listed = np.empty(inputs // 4, np.int32)
     weight, delta = (
         np.empty((units // 16, inputs // 4, 16, 4), np.int8),
         np.full(units, d, np.int32),
     )
     moved = []
     for seed in range(calls):
-        fill_words(seed, 0, input_words)
-        fill_words(seed, 1 << 32, unit_words)
+        fill_words(bits(seed, 0), input_words)
+        fill_words(bits(seed, 1), unit_words)
         weight[:] = 0
-        update_one(rows, delta, shift, input_words, unit_words, pairs, listed, weight)
+        update_one(rows, delta, shift, input_words, unit_words, listed, weight)
         moved.append(weight.mean(dtype=np.float64))
 
     # Weights of one input share its rounding: the spread is that of the inputs' mean, and of the
@@ -150,8 +150,7 @@ def test_the_update_allocates_nothing():
 
     def step():
         update_one(
-            x, case.delta, 12, case.input_words, case.unit_words, case.pairs, case.listed,
-            case.weight,
+            x, case.delta, 12, case.input_words, case.unit_words, case.listed, case.weight
         )  # fmt: skip
 
     assert_allocates_nothing(step)

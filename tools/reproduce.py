@@ -52,6 +52,11 @@ RUNS = {
         "mnist", (500, 500), 98.2, "the default rule in int8, 10 epochs",
         recipe=Recipe(SGD(0.25), scaling="global"), precision="int8",
     ),
+    "mnist-stream": Run(
+        "mnist", (500, 500), 97.0, "the default int8 rate, sample by sample, one pass",
+        recipe=Recipe(SGD(0.25 / 32), batch_size=1, epochs=1, scaling="global"),
+        precision="int8",
+    ),
     "mnist-sgd": Run(
         "mnist", (500, 500), 98.2, "the recipe of mnist-int8 in float32",
         recipe=Recipe(SGD(0.25), scaling="global"),

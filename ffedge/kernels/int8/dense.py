@@ -6,9 +6,9 @@ import numpy as np
 
 from ...tensor import PANEL
 from ..jit import kernel
-from ..random import bits
+from ..random import mix
 from .dot4 import PANELS, ROWS, round_full, round_one, tile_column, tile_full
-from .single import ROW_PANELS, listed_one, listed_row
+from .single import ROW_PANELS, any_of_four, listed_one, listed_row
 
 #: Biases are clipped here, so that 127 * 127 * I + |bias| < 2**31 for I <= 131,071.
 MAX_BIAS = 1 << 24
@@ -22,12 +22,11 @@ def list_quads(x, r, quads, listed):
     quads   int                   read     groups there are, 4 * quads <= X
     listed  int32 (quads,)        written  their numbers, ascending
     """
-    count = 0
+    count, start = 0, r * x.shape[1]
     for k in range(quads):
-        i = 4 * k
         # Written first and counted after: a branch on pixels is hardly ever predicted.
         listed[count] = np.int32(k)
-        count += (x[r, i] | x[r, i + 1] | x[r, i + 2] | x[r, i + 3]) != np.uint8(0)
+        count += any_of_four(x, start + 4 * k)
     return count
 
 
@@ -91,10 +90,13 @@ def interleave(x, rows, inputs, xt):
 
 
 @kernel()
-def fill_words(seed, first, out):
-    """``out[n] = bits(seed, first + n)``, uint32: one part of the rounding's random numbers."""
+def fill_words(key, out):
+    """``out[n] = mix(key + n)``, uint32, wrapping: one part of the rounding's random numbers.
+
+    key  uint32  read  of one part of one step: ``bits(seed of the step, part)``
+    """
     for n in range(out.shape[0]):
-        out[n] = bits(seed, first + n)
+        out[n] = mix((np.uint64(key) + np.uint64(n)) & np.uint64(0xFFFFFFFF))
 
 
 @kernel()

@@ -122,7 +122,8 @@ def _vector_round_into(path: str, panels: int) -> Callable[..., int]:
                     steps = builder.and_(steps, vec.fill(vec.words, 255))
                     packed = builder.or_(packed, builder.shl(steps, vec.fill(vec.words, 8 * r)))
                 address = vec.step(vec.step(w, w_panel, v), 4 * vec.lanes, part)
-                more = vec.add_steps(builder.bitcast(packed, vec.bytes), address)
+                differs = vec.add_steps(builder.bitcast(packed, vec.bytes), address)
+                more = vec.total_of_bytes(builder.zext(differs, vec.bytes))
                 changed = builder.add(changed, more)
         return changed
 

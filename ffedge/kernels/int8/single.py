@@ -10,12 +10,15 @@ four inputs (quads) that are not zero; only their weights are touched.
     with ``sum`` over t < count, j in 4 of
     ``a[a0 + 4*k + j] * b[b0 + v*b_panel + (16*k + lane)*4 + j]``
 
-``rank_one(pairs, index, count, d, d0, units, shift, w, w0)``
+``rank_one(inputs, index, count, d, d0, units, shift, w, w0)``
     one panel; for t < count, lane in 16, j in 4, with k = index[t]:
     ``w[w0 + (16*k + lane)*4 + j] += (x * d[d0 + lane] + noise) >> shift``, saturating at +-127,
-    with x and the random number n of input 4k + j in ``pairs``, see ``stream.thin``, and
+    with x and the random number n of input 4k + j in ``inputs``, see ``stream.thin``, and
     ``noise`` the lowest ``shift`` bits of ``n + units[d0 + lane]``. shift is 8..14, n below 2**16,
     and ``|x * d| + 2**shift <= 2**15``. Returns how many weights changed.
+
+``any_of_four(a, a0)``
+    1 if one of the bytes a[a0 : a0 + 4] is not zero, else 0.
 
 ``dot(a, a0, b, b0, count)``
     the sum over i < count of ``a[a0 + i] * b[b0 + i]``; count is a multiple of ``DOT``.
@@ -56,14 +59,15 @@ def _plain_listed(panels: int) -> Callable[..., None]:
 
 
 def _plain_rank_one() -> Callable[..., int]:
-    def rank_one(pairs, index, count, d, d0, units, shift, w, w0):
+    def rank_one(inputs, index, count, d, d0, units, shift, w, w0):
         w, mask = w.reshape(-1), (1 << shift) - 1
         changed = 0
         for t in range(count):
             for lane in range(PANEL):
                 for j in range(4):
                     half = 16 * (j // 2)
-                    x, n = (int(pairs[t, j % 2 + at]) >> half & 0xFFFF for at in (0, 2))
+                    first = 4 * int(index[t]) + j % 2
+                    x, n = (int(inputs[first + at]) >> half & 0xFFFF for at in (0, 2))
                     noise = (n + int(units[d0 + lane])) & mask
                     step = (x * int(d[d0 + lane]) + noise) >> shift
                     at = w0 + (int(index[t]) * PANEL + lane) * 4 + j
@@ -81,6 +85,13 @@ def _plain_dot() -> Callable[..., int]:
         return np.int32((a.astype(np.int32) * b.astype(np.int32)).sum(dtype=np.int32))
 
     return dot
+
+
+def _plain_any_of_four() -> Callable[..., int]:
+    def any_of_four(a, a0):
+        return int(a.reshape(-1)[a0 : a0 + 4].any())
+
+    return any_of_four
 
 
 def _vector_listed(path: str, panels: int) -> Callable[..., None]:
@@ -127,7 +138,7 @@ def _vector_rank_one(path: str) -> Callable[..., int]:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         vec = Vectors(path, context, builder, signature, args)
         _, _, count, _, d0, _, shift, _, w0 = args
-        pairs, index = vec.pointer(0, vec.const(0)), vec.pointer(1, vec.const(0))
+        inputs, index = vec.pointer(0, vec.const(0)), vec.pointer(1, vec.const(0))
         d, units, w = vec.pointer(3, d0), vec.pointer(5, d0), vec.pointer(7, w0)
         mask = vec.low_bits(shift, vec.halves)
         extra = builder.sub(builder.trunc(shift, vec.i16), vec.ir.Constant(vec.i16, 8))
@@ -145,9 +156,11 @@ def _vector_rank_one(path: str) -> Callable[..., int]:
             deltas.append(doubled(vec.load(vec.step(d, vec.lanes, part), vec.words, 4)))
             noises.append(doubled(vec.load(vec.step(units, vec.lanes, part), vec.words, 4)))
         changed = vec.cgutils.alloca_once_value(builder, vec.const(0))
-        with vec.cgutils.for_range(builder, count) as loop:
-            k = builder.sext(builder.load(vec.step(index, 1, loop.index)), vec.i64)
-            line, entry = vec.step(w, 4 * PANEL, k), vec.step(pairs, 4, loop.index)
+        counts = [vec.slot(vec.bytes) for _ in range(vec.parts)]
+
+        def visit(t: Any) -> None:
+            k = builder.sext(builder.load(vec.step(index, 1, t)), vec.i64)
+            line, entry = vec.step(w, 4 * PANEL, k), vec.step(inputs, 4, k)
             even_x, odd_x, even_n, odd_n = (
                 builder.bitcast(vec.splat(builder.load(vec.step(entry, 1, at))), vec.halves)
                 for at in range(4)
@@ -166,14 +179,29 @@ def _vector_rank_one(path: str) -> Callable[..., int]:
                 # The step is the upper byte of each half.
                 steps = builder.or_(builder.lshr(even, eight), builder.and_(odd, high))
                 address = vec.step(line, 4 * vec.lanes, part)
-                more = vec.add_steps(builder.bitcast(steps, vec.bytes), address)
-                builder.store(builder.add(builder.load(changed), more), changed)
+                differs = vec.add_steps(builder.bitcast(steps, vec.bytes), address)
+                more = builder.sub(builder.load(counts[part]), builder.sext(differs, vec.bytes))
+                builder.store(more, counts[part])
+
+        # Each byte counts its own lane's changes, and must be emptied before it wraps.
+        most = vec.const(255)
+        turns = builder.sdiv(builder.add(count, vec.const(254)), most)
+        with vec.cgutils.for_range(builder, turns) as turn:
+            first = builder.mul(turn.index, most)
+            left = builder.sub(count, first)
+            fits = builder.icmp_signed("<", left, most)
+            with vec.cgutils.for_range(builder, builder.select(fits, left, most)) as loop:
+                visit(builder.add(first, loop.index))
+            for slot in counts:
+                total = builder.add(builder.load(changed), vec.total_of_bytes(builder.load(slot)))
+                builder.store(total, changed)
+                builder.store(vec.fill(vec.bytes, 0), slot)
         return builder.load(changed)
 
     @intrinsic
-    def rank_one(typing, pairs, index, count, d, d0, units, shift, w, w0):
+    def rank_one(typing, inputs, index, count, d, d0, units, shift, w, w0):
         n = types.int64
-        return types.int64(pairs, index, n, d, n, units, n, w, n), codegen
+        return types.int64(inputs, index, n, d, n, units, n, w, n), codegen
 
     return rank_one
 
@@ -200,10 +228,28 @@ def _vector_dot(path: str) -> Callable[..., int]:
     return dot
 
 
+def _vector_any_of_four(path: str) -> Callable[..., int]:
+    from numba import types
+    from numba.extending import intrinsic
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        vec = Vectors(path, context, builder, signature, args)
+        word = vec.load(vec.pointer(0, args[1]), vec.i32)
+        zero = vec.ir.Constant(vec.i32, 0)
+        return builder.zext(builder.icmp_unsigned("!=", word, zero), vec.i64)
+
+    @intrinsic
+    def any_of_four(typing, a, a0):
+        return types.int64(a, types.int64), codegen
+
+    return any_of_four
+
+
 # Module globals on purpose, see ``dot4``.
 if PLAIN_PYTHON:
     listed_row, listed_one = _plain_listed(ROW_PANELS), _plain_listed(1)
-    rank_one, dot = _plain_rank_one(), _plain_dot()
+    rank_one, dot, any_of_four = _plain_rank_one(), _plain_dot(), _plain_any_of_four()
 else:
     listed_row, listed_one = _vector_listed(PATH, ROW_PANELS), _vector_listed(PATH, 1)
     rank_one, dot = _vector_rank_one(PATH), _vector_dot(PATH)
+    any_of_four = _vector_any_of_four(PATH)

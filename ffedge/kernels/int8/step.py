@@ -19,13 +19,13 @@ from .normalize import normalize_rows
 from .readout import readout_delta, readout_scores, update_readout
 from .stream import LEAST_SHIFT, update_one
 
-#: Streams of one step's random words.
-_INPUTS, _UNITS, _BIASES, _SAMPLES, _CLASSES = 0, 1 << 32, 2 << 32, 3 << 32, 4 << 32
+#: Parts of one step's random words.
+_INPUTS, _UNITS, _BIASES, _SAMPLES, _CLASSES = range(5)
 
 
 @kernel()
 def _apply(
-    x, rows, inputs, shift, seed, xt, delta, row, pairs, listed, input_words, unit_words, weight,
+    x, rows, inputs, shift, seed, xt, delta, row, listed, input_words, unit_words, weight,
     bias,
 ):  # fmt: skip
     """Round the batch's product into the weights; returns how many changed.
@@ -35,9 +35,9 @@ def _apply(
     """
     if shift == 0:
         return 0
-    fill_words(seed, _INPUTS, input_words)
+    fill_words(bits(seed, _INPUTS), input_words)
     if rows == 1 and shift >= LEAST_SHIFT:
-        changed = update_one(x, row, shift, input_words, unit_words, pairs, listed, weight)
+        changed = update_one(x, row, shift, input_words, unit_words, listed, weight)
     else:
         if rows == 1:
             place_row(row, 0, delta)
@@ -53,7 +53,7 @@ def _apply(
 @kernel()
 def readout_step(
     x, rows, inputs, labels, weight, bias, readout, forward_shift, score_exp, smoothing,
-    mantissa, delta_exp, readout_exp, seed, y, scores, errors, xt, delta, row, sums, pairs, listed,
+    mantissa, delta_exp, readout_exp, seed, y, scores, errors, xt, delta, row, sums, listed,
     input_words, unit_words,
 ):  # fmt: skip
     """A step of the readout rule on ``rows`` samples of x; afterwards y holds the activity.
@@ -67,7 +67,7 @@ def readout_step(
     forward(x, rows, weight, bias, forward_shift, listed, y)
     readout_scores(y, rows, readout, scores)
     missed, correct = class_errors(scores, rows, labels, score_exp, smoothing, errors)
-    fill_words(seed, _UNITS, unit_words)
+    fill_words(bits(seed, _UNITS), unit_words)
     shift = readout_delta(
         y, rows, errors, readout, mantissa, delta_exp, bits(seed, _SAMPLES), unit_words, row, delta
     )
@@ -75,7 +75,7 @@ def readout_step(
         y, rows, errors, mantissa, readout_exp, bits(seed, _CLASSES), unit_words, sums, readout
     )
     changed = _apply(
-        x, rows, inputs, shift, seed, xt, delta, row, pairs, listed, input_words, unit_words,
+        x, rows, inputs, shift, seed, xt, delta, row, listed, input_words, unit_words,
         weight, bias,
     )  # fmt: skip
     return missed, correct, changed
@@ -84,20 +84,20 @@ def readout_step(
 @kernel()
 def group_step(
     x, rows, inputs, labels, weight, bias, forward_shift, score_exp, smoothing, mantissa,
-    delta_exp, seed, starts, squared, factors, shares, y, scores, errors, xt, delta, row, pairs,
+    delta_exp, seed, starts, squared, factors, shares, y, scores, errors, xt, delta, row,
     listed, input_words, unit_words,
 ):  # fmt: skip
     """A step of the group rule; arguments as in ``readout_step`` and ``kernels.int8.group``."""
     forward(x, rows, weight, bias, forward_shift, listed, y)
     group_scores(y, rows, starts, squared, factors, scores)
     missed, correct = class_errors(scores, rows, labels, score_exp, smoothing, errors)
-    fill_words(seed, _UNITS, unit_words)
+    fill_words(bits(seed, _UNITS), unit_words)
     shift = group_delta(
         y, rows, errors, starts, squared, shares, mantissa, delta_exp, bits(seed, _SAMPLES),
         unit_words, row, delta,
     )  # fmt: skip
     changed = _apply(
-        x, rows, inputs, shift, seed, xt, delta, row, pairs, listed, input_words, unit_words,
+        x, rows, inputs, shift, seed, xt, delta, row, listed, input_words, unit_words,
         weight, bias,
     )  # fmt: skip
     return missed, correct, changed
@@ -107,7 +107,7 @@ def group_step(
 def readout_steps(
     x, count, batch, inputs, labels, weight, bias, readout, forward_shift, score_exp, smoothing,
     mantissa, delta_exp, readout_exp, seed, updates, gain, y, length, scores, errors, xt, delta,
-    row, sums, pairs, listed, input_words, unit_words,
+    row, sums, listed, input_words, unit_words,
 ):  # fmt: skip
     """``readout_step`` on samples 0..count-1, ``batch`` by ``batch``, one after the other.
 
@@ -128,7 +128,7 @@ def readout_steps(
         found = readout_step(
             x[first:last], last - first, inputs, labels[first:last], weight, bias, readout,
             forward_shift, score_exp, smoothing, mantissa, delta_exp, readout_exp,
-            bits(seed, updates), y[first:last], scores, errors, xt, delta, row, sums, pairs,
+            bits(seed, updates), y[first:last], scores, errors, xt, delta, row, sums,
             listed, input_words, unit_words,
         )  # fmt: skip
         missed, correct, changed = missed + found[0], correct + found[1], changed + found[2]
@@ -141,7 +141,7 @@ def readout_steps(
 def group_steps(
     x, count, batch, inputs, labels, weight, bias, forward_shift, score_exp, smoothing, mantissa,
     delta_exp, seed, updates, gain, starts, squared, factors, shares, y, length, scores, errors,
-    xt, delta, row, pairs, listed, input_words, unit_words,
+    xt, delta, row, listed, input_words, unit_words,
 ):  # fmt: skip
     """``group_step`` on samples 0..count-1, ``batch`` by ``batch``; see ``readout_steps``."""
     missed, correct, changed, squares = 0, 0, 0, 0
@@ -151,7 +151,7 @@ def group_steps(
         found = group_step(
             x[first:last], last - first, inputs, labels[first:last], weight, bias, forward_shift,
             score_exp, smoothing, mantissa, delta_exp, bits(seed, updates), starts, squared,
-            factors, shares, y[first:last], scores, errors, xt, delta, row, pairs, listed,
+            factors, shares, y[first:last], scores, errors, xt, delta, row, listed,
             input_words, unit_words,
         )  # fmt: skip
         missed, correct, changed = missed + found[0], correct + found[1], changed + found[2]

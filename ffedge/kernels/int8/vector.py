@@ -119,10 +119,11 @@ class Vectors:
         count = self.builder.trunc(count, kind.element)
         return self.splat(self.builder.sub(self.builder.shl(one, count), one), kind)
 
-    def slot(self) -> Any:
-        """A stack slot of one zero vector, which LLVM turns into a register."""
-        place = self.cgutils.alloca_once(self.builder, self.words)
-        self.builder.store(self.fill(self.words, 0), place)
+    def slot(self, kind: Any = None) -> Any:
+        """A stack slot of one zero vector (int32 lanes unless told), turned into a register."""
+        kind = self.words if kind is None else kind
+        place = self.cgutils.alloca_once(self.builder, kind)
+        self.builder.store(self.fill(kind, 0), place)
         return place
 
     def call(self, name: str, result: Any, arguments: list[Any]) -> Any:
@@ -145,16 +146,20 @@ class Vectors:
         self.store(self.builder.trunc(total, narrow), self.step(y, 1, at))
 
     def add_steps(self, steps: Any, address: Any) -> Any:
-        """Add s8 ``steps`` to the weights at ``address``, saturating; how many changed (i64)."""
+        """Add s8 ``steps`` to the weights at ``address``, saturating; which ones changed."""
         build, kind = self.builder, f"v{self.bytes.count}i8"
         old = self.load(address, self.bytes)
         new = self.call(f"llvm.sadd.sat.{kind}", self.bytes, [old, steps])
         new = self.call(f"llvm.smax.{kind}", self.bytes, [new, self.fill(self.bytes, -127)])
         self.store(new, address)
-        mask = self.ir.IntType(self.bytes.count)
-        differs = build.bitcast(build.icmp_unsigned("!=", old, new), mask)
-        differs = differs if mask.width == 64 else build.zext(differs, self.i64)
-        return self.call("llvm.ctpop.i64", self.i64, [differs])
+        return build.icmp_unsigned("!=", old, new)
+
+    def total_of_bytes(self, values: Any) -> Any:
+        """Sum (i64) of unsigned bytes, one register of them."""
+        wide = self.ir.VectorType(self.i16, values.type.count)
+        values = self.builder.zext(values, wide)
+        total = self.call(f"llvm.vector.reduce.add.v{wide.count}i16", self.i16, [values])
+        return self.builder.zext(total, self.i64)
 
     def dot4(self, total: Any, u: Any, s: Any) -> Any:
         """``total`` plus the four products of each lane's bytes; u and s as int32 lanes."""
