@@ -237,6 +237,7 @@ def test_paths_follow_the_processor(monkeypatch, machine, features, paths):
     monkeypatch.setattr(dot4, "PLAIN_PYTHON", False)
     monkeypatch.setattr(dot4.platform, "machine", lambda: machine)
     monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: found)
+    monkeypatch.setattr(dot4, "has_dot_product", lambda: "dotprod" in features)
 
     assert available_paths() == paths
 
