@@ -1,0 +1,94 @@
+"""The int8 kernels on emulated 64-bit Arm: every bit as on this machine.
+
+Needs what tools/arm_root.py makes, and minutes: run it with ``pytest -m arm``. A JIT run is 60 s
+of compiling under emulation and 15 s of training, so all runs are started at once, one for each
+core of this machine.
+"""
+
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import int8_runs
+import numpy as np
+import pytest
+from checks import child_environment
+from emulated import arm_python
+
+pytestmark = pytest.mark.arm
+
+HERE = Path(__file__).resolve().parent
+
+#: The best path of each processor, and the one that every processor can run.
+PATHS = {"cortex-a53": "neon", "cortex-a72": "neon", "cortex-a76": "dotprod"}
+CASES = [*PATHS.items(), ("cortex-a76", "generic")]
+
+ASK = "from ffedge.kernels.int8 import dot4; print(*dot4.available_paths())"
+
+
+def answer(command, **environment):
+    """Standard output of an emulated process; its last words where it fails."""
+    environment = {"FFEDGE_SIMD": None, "NUMBA_DISABLE_JIT": None} | environment
+    done = subprocess.run(
+        [str(word) for word in command], cwd=HERE.parent, env=child_environment(**environment),
+        capture_output=True, text=True, timeout=1200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def train(folder, processor, path):
+    """(the path taken, all arrays of int8_runs) of one emulated process."""
+    out = folder / f"{processor}-{path}.npz"
+    command = [arm_python(processor), HERE / "int8_runs.py", out]
+    taken = answer(command, FFEDGE_SIMD=path).strip()
+    with np.load(out) as arrays:
+        return taken, dict(arrays)
+
+
+def check_primitives(processor):
+    """The whole of test_int8_dot4.py, in an emulated process."""
+    words = ["-m", "pytest", "-p", "no:cacheprovider", HERE / "test_int8_dot4.py"]
+    return answer([arm_python(processor), *words])
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory):
+    """What has been started, by kind and processor."""
+    for processor in PATHS:
+        arm_python(processor)
+    folder = tmp_path_factory.mktemp("arm")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        started = {case: pool.submit(train, folder, *case) for case in CASES}
+        started |= {processor: pool.submit(check_primitives, processor) for processor in PATHS}
+        yield started
+
+
+@pytest.fixture(scope="module")
+def computed_here():
+    return int8_runs.results()
+
+
+@pytest.mark.parametrize(("processor", "path"), PATHS.items())
+def test_each_processor_offers_its_own_path_and_the_slower_ones(processor, path):
+    paths = answer([arm_python(processor), "-c", ASK]).split()
+
+    assert paths == [path, *(["neon"] if path == "dotprod" else []), "generic"]
+
+
+@pytest.mark.parametrize(("processor", "path"), CASES)
+def test_training_gives_the_same_bits(jobs, computed_here, processor, path):
+    taken, arrays = jobs[processor, path].result()
+
+    assert taken == path
+    assert arrays.keys() == computed_here.keys()
+    different = [
+        name for name, array in computed_here.items() if arrays[name].tobytes() != array.tobytes()
+    ]
+    assert not different
+
+
+@pytest.mark.parametrize("processor", PATHS)
+def test_the_tests_of_the_primitives_pass(jobs, processor):
+    assert " passed" in jobs[processor].result()
