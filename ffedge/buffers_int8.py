@@ -17,6 +17,21 @@ def padded(width: int) -> int:
     return panels(width) * PANEL
 
 
+#: Samples brought in at once where a batch is smaller: a call costs as much as a sample's work.
+GROUP = 16
+
+
+def group_of(batch: int) -> int:
+    """Samples of the batches brought in together: 1, 2, 4, 8 or 16 of them, that fit ``GROUP``.
+
+    A power of two divides the updates that share a rate, see ``Trainer``.
+
+    >>> group_of(1), group_of(3), group_of(64)
+    (16, 12, 64)
+    """
+    return batch << max((GROUP // batch).bit_length() - 1, 0)
+
+
 def step_needs(
     network: Network, batch: int, stages: Sequence[int], threads: int = 1
 ) -> Iterator[Need]:
@@ -27,7 +42,7 @@ def step_needs(
     """
     for need in _step_needs(network, batch, stages):
         yield need if threads == 1 else replace(need, phases=(0, END))
-        if threads == 2 and need.name in ("length", "scores"):
+        if threads == 2 and need.name in ("length", "scores", "listed"):
             yield replace(need, name=f"{need.name}.upper")
 
 
@@ -47,6 +62,7 @@ def _step_needs(network: Network, batch: int, stages: Sequence[int]) -> Iterator
         "length": TensorSpec((batch,), "int32"),
         "scores": TensorSpec((batch, classes), "int32"),
         "total": TensorSpec((batch, classes), "int32"),
+        "listed": TensorSpec((max(-(-n.in_features // 4) for n in network.layers),), "int32"),
     }
     if isinstance(network.rule, Group):
         for i in range(depth):
@@ -60,23 +76,29 @@ def _step_needs(network: Network, batch: int, stages: Sequence[int]) -> Iterator
 
 
 def learning_needs(
-    network: Network, batch: int, own: Sequence[tuple[int, int]], threads: int = 1
+    network: Network, batch: int, group: int, own: Sequence[tuple[int, int]], threads: int = 1
 ) -> Iterator[Need]:
-    """What an update needs beyond that; ``own``: the stages in which each layer learns."""
+    """What an update needs beyond that.
+
+    batch, group: samples per update, and brought in at once. own: the stages in which each layer
+    learns.
+    """
     errors = TensorSpec((batch, network.classes), "int32")
     for suffix in ("", ".upper")[:threads]:
         yield Need(f"errors{suffix}", errors, "workspace", (1, END))
     if threads == 2:
         width = padded(network.hidden[cut_of(network) - 1])
         for slot in ("slot0", "slot1"):
-            yield Need(slot, TensorSpec((batch, width), "uint8"), "activations", (1, END))
-            yield Need(f"{slot}.labels", TensorSpec((batch,), "int32"), "data", (1, END))
-    groups = -(-batch // 4)
+            yield Need(slot, TensorSpec((group, width), "uint8"), "activations", (1, END))
+            yield Need(f"{slot}.labels", TensorSpec((group,), "int32"), "data", (1, END))
+    fours = -(-batch // 4)
     for i, layer in enumerate(network.layers):
         count, quads = panels(layer.out_features), -(-layer.in_features // 4)
         scratch = {
-            "xt": TensorSpec((4 * quads, groups, 4), "uint8"),
-            "delta": TensorSpec((count, groups, PANEL, 4), "int8"),
+            "xt": TensorSpec((4 * quads, fours, 4), "uint8"),
+            "delta": TensorSpec((count, fours, PANEL, 4), "int8"),
+            # A single sample's inputs, see kernels.int8.stream.
+            "pairs": TensorSpec((quads, 4), "uint32"),
             "row": TensorSpec((count * PANEL,), "int32"),
             "sums": TensorSpec((count * PANEL,), "int32"),
             "input_words": TensorSpec((4 * quads,), "uint32"),

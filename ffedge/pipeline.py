@@ -37,11 +37,7 @@ class Pipeline:
     def train(self, count: int, rate: Any) -> None:
         """Train the lower layers on the fetched batch and hand it on."""
         run = self._run
-        x = run.input
-        for layer in run.layers[: self.cut]:
-            run.step(layer, x, run.labels, count, rate)
-            layer.normalize(count)
-            x = layer.out
+        x = run.train_layers(0, self.cut, run.input, run.labels, count, rate)
         slot = self._free.get()
         self._raise()
         activity, labels = self._slots[slot]
@@ -51,17 +47,12 @@ class Pipeline:
 
     def _train_upper(self) -> None:
         run = self._run
-        layers = run.layers[self.cut :]
         while (order := self._work.get()) is not None:
             slot, count, rate = order
             try:
                 if self._error is None:
                     x, labels = self._slots[slot]
-                    for layer in layers:
-                        run.step(layer, x, labels, count, rate)
-                        if layer is not layers[-1]:
-                            layer.normalize(count)
-                            x = layer.out
+                    run.train_layers(self.cut, len(run.layers), x, labels, count, rate)
             except BaseException as error:
                 self._error = error
             finally:

@@ -22,7 +22,7 @@ class Recipe:
     epochs: passes over the data (in "layerwise", per layer), at least 1.
     schedule: "sweep" or "layerwise"; only the layer in hand needs optimiser state in the latter.
     hold: share of the updates made at the full rate; from there it falls linearly to 0
-    (0..1; 1 keeps it constant; Hinton's own program holds it for 0.5).
+    (0..1; 1 keeps it constant; Hinton's own program holds it for 0.5), 16 updates at a time.
     scaling: see ``scaling``. stream: the scaler goes on learning while samples arrive one batch
     at a time (``Trainer.learn``) and keeps its memory for that; needs "sweep".
     threads: 1, or 2 for a pipeline of two halves of the layers (int8, "sweep"): the same bits.

@@ -166,6 +166,11 @@ class Run:
             self.network.rule.begin(self, layer)
         self.last_active = len(self.layers) - 1
 
+    @property
+    def capacity(self) -> int:
+        """Samples that can be brought in at once: a batch."""
+        return len(self.labels)
+
     def train_batch(self, count: int) -> None:
         """Train the active layers on ``count`` fetched samples; the rule decides how."""
         self.network.rule.train_batch(self, count)

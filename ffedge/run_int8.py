@@ -15,7 +15,7 @@ import numpy as np
 
 from .arena import Arena
 from .buffers import parameters
-from .kernels import batch, random
+from .kernels import batch
 from .kernels.int8 import dense, group, normalize, readout, start, step
 from .kernels.int8 import input as int8_input
 from .kernels.int8.input import INPUT_EXP
@@ -30,6 +30,7 @@ from .sources import Dataset
 Array = np.ndarray[Any, Any]
 
 _ALL_ROWS = np.empty(0, np.int32)
+_NO_GAIN = np.float32(0)
 
 
 def fixed_point(value: float) -> tuple[int, int]:
@@ -47,6 +48,7 @@ class Lane:
     def __init__(self, arena: Arena, suffix: str, learning: bool) -> None:
         self.length = arena[f"length{suffix}"]
         self.scores = arena[f"scores{suffix}"]
+        self.listed = arena[f"listed{suffix}"]
         self.errors = arena[f"errors{suffix}"] if learning else None
 
 
@@ -70,8 +72,10 @@ class Int8Layer:
         self.changed, self.offered = 0, 0
         self.scratch: list[Array] = []
         if recipe is not None:
-            names = ("xt", "delta", "row", "sums", "input_words", "unit_words")
+            names = ("xt", "delta", "row", "sums", "pairs", "input_words", "unit_words")
             self.scratch = [arena[f"layer{index}.{name}"] for name in names]
+            #: The stream of the layer's random numbers.
+            self.seed = (recipe.seed + 0x9E3779B9 * index) % 2**32
 
     def begin_epoch(self) -> None:
         """Start the account of losses, decisions and changed weights anew."""
@@ -80,7 +84,8 @@ class Int8Layer:
 
     def forward(self, x: Array, rows: int) -> None:
         """``out = clip((x @ weight + bias) >> shift, 0, 127)``."""
-        dense.forward(x, rows, self.weight, self.bias, self.shift, self.out)
+        listed = self.lane.listed
+        dense.forward(x, rows, self.weight, self.bias, self.shift, listed, self.out)
 
     def measure(self, rows: int) -> None:
         """``length`` = sum of squares of each row of ``out``, an exact int32."""
@@ -92,8 +97,11 @@ class Int8Layer:
 
     def normalize(self, rows: int) -> None:
         """Divide each row by its root mean square, in place."""
-        total = normalize.normalize_rows(self.out, rows, self.gain, self.length)
-        self.goodness = total / (rows * self.width * 4**OUTPUT_EXP)
+        self.note(normalize.normalize_rows(self.out, rows, self.gain, self.length), rows)
+
+    def note(self, squares: int, rows: int) -> None:
+        """Keep the mean square activity of ``rows`` rows, from their sum of squares."""
+        self.goodness = squares / (rows * self.width * 4**OUTPUT_EXP)
 
 
 class Int8Run:
@@ -180,25 +188,39 @@ class Int8Run:
             self.network.input_parts, self.input,
         )  # fmt: skip
 
+    @property
+    def capacity(self) -> int:
+        """Samples that can be brought in at once: one batch, or a few small ones."""
+        return len(self.labels)
+
     def train_batch(self, count: int) -> None:
         """Train the active layers on ``count`` fetched samples; with two threads, begin to."""
         assert self.recipe is not None
         rate = self.recipe.optimizer.rate * self.factor / self.recipe.batch_size
-        layers = self.layers[: self.last_active + 1]
         if self.recipe.threads > 1:
             if self._pipeline is None:
                 self._pipeline = Pipeline(self)
             self._pipeline.train(count, rate)
-            return
-        x = self.input
-        for layer in layers:
+        else:
+            self.train_layers(0, self.last_active + 1, self.input, self.labels, count, rate)
+
+    def train_layers(
+        self, first: int, last: int, x: Array, labels: Array, count: int, rate: float
+    ) -> Array:
+        """Layers ``first`` to ``last`` - 1 on input x, each updated or only run; the last output.
+
+        The output is normalised unless it is the topmost: nobody takes that one in.
+        """
+        for layer in self.layers[first:last]:
+            on = layer.index < self.last_active
             if layer.active:
-                self.step(layer, x, self.labels, count, rate)
+                self.step(layer, x, labels, count, rate, hand_on=on)
             else:
                 layer.forward(x, count)
-            if layer is not layers[-1]:
-                layer.normalize(count)
-                x = layer.out
+                if on:
+                    layer.normalize(count)
+            x = layer.out
+        return x
 
     def drain(self) -> None:
         """Wait for the second thread, if there is one, and let it go."""
@@ -207,40 +229,50 @@ class Int8Run:
             pipeline.drain()
             pipeline.close()
 
-    def step(self, layer: Int8Layer, x: Array, labels: Array, count: int, rate: float) -> None:
-        """One update of one layer; ``rate`` is the learning rate over the batch size."""
-        layer.updates += 1
-        # Wraps after 2**32 updates, by when nobody remembers the first one.
-        seed = random.bits((self.seed + 0x9E3779B9 * layer.index) % 2**32, layer.updates)
-        xt, delta, row, sums, input_words, unit_words = layer.scratch
-        lane, rule = layer.lane, self._rule
+    def step(
+        self, layer: Int8Layer, x: Array, labels: Array, count: int, rate: float, *, hand_on: bool
+    ) -> None:
+        """Updates of one layer by ``count`` samples, batch by batch.
+
+        rate: the learning rate over the batch size. hand_on: normalise the activity afterwards.
+        """
+        assert self.recipe is not None
+        xt, delta, row, sums, pairs, input_words, unit_words = layer.scratch
+        lane, rule, batch_size = layer.lane, self._rule, self.recipe.batch_size
+        gain = layer.gain if hand_on else _NO_GAIN
         weight_fall = 15 - layer.weight_exp + INPUT_EXP
         if isinstance(rule, Readout):
             readout_exp = readout_exponent(layer.width)
             mantissa, exponent = fixed_point(rate)
-            missed, right, changed = step.readout_step(
-                x, count, layer.inputs, labels, layer.weight, layer.bias,
+            missed, right, changed, squares = step.readout_steps(
+                x, count, batch_size, layer.inputs, labels, layer.weight, layer.bias,
                 layer.params["readout"], layer.shift, OUTPUT_EXP + readout_exp, self._smoothing,
                 mantissa, exponent + weight_fall + readout_exp,
-                exponent + 15 - readout_exp + OUTPUT_EXP, seed, layer.out, lane.scores,
-                lane.errors, xt, delta, row, sums, input_words, unit_words,
+                exponent + 15 - readout_exp + OUTPUT_EXP, layer.seed, layer.updates, gain,
+                layer.out, lane.length, lane.scores, lane.errors, xt, delta, row, sums, pairs,
+                lane.listed, input_words, unit_words,
             )  # fmt: skip
         else:
             name = f"layer{layer.index}"
             starts = self.arena[f"{name}.groups"]
             mantissa, exponent = group_rate(rule, rate, int(np.diff(starts).min()))
-            missed, right, changed = step.group_step(
-                x, count, layer.inputs, labels, layer.weight, layer.bias, layer.shift,
-                group.SCORE_EXP, self._smoothing, mantissa, exponent + weight_fall, seed, starts,
-                rule.squared, self.arena[f"{name}.factors"], self.arena[f"{name}.shares"],
-                layer.out, lane.scores, lane.errors, xt, delta, row,
-                input_words, unit_words,
+            missed, right, changed, squares = step.group_steps(
+                x, count, batch_size, layer.inputs, labels, layer.weight, layer.bias, layer.shift,
+                group.SCORE_EXP, self._smoothing, mantissa, exponent + weight_fall, layer.seed,
+                layer.updates, gain, starts, rule.squared, self.arena[f"{name}.factors"],
+                self.arena[f"{name}.shares"], layer.out, lane.length, lane.scores, lane.errors,
+                xt, delta, row, pairs, lane.listed, input_words, unit_words,
             )  # fmt: skip
+        steps = -(-count // batch_size)
+        # The number wraps after 2**32 updates, by when nobody remembers the first one.
+        layer.updates += steps
         layer.loss += missed / 2**15
         layer.right += right
         layer.seen += count
         layer.changed += changed
-        layer.offered += layer.inputs * layer.width
+        layer.offered += steps * layer.inputs * layer.width
+        if hand_on:
+            layer.note(squares, count)
 
     def score_batch(self, count: int) -> None:
         """Sum of the layers' scores, exact int32 in units of 2**-``network.score_exponent``."""

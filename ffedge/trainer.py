@@ -25,6 +25,10 @@ Array = np.ndarray[Any, Any]
 
 _NO_ROWS = np.empty(0, np.int32)
 
+#: Updates of an epoch that share one learning rate: a run may make as many in one call, or one by
+#: one, with the same bits.
+HELD = 16
+
 #: Rows between two looks at the clock while the scaler is learned.
 _CHUNK = 4096
 
@@ -184,26 +188,28 @@ class Trainer:
         stages = [*range(len(self.network.layers))] if layerwise else [None]
         epochs = self.recipe.epochs
         samples = data.n_samples
-        steps = -(-samples // self.recipe.batch_size) * epochs
+        batch, capacity = self.recipe.batch_size, self.run.capacity
+        per_epoch = -(-samples // batch)
+        steps = per_epoch * epochs
         for turn, stage in enumerate(stages):
             self.run.begin_stage(stage)
             self.reached = max(self.reached, self.run.last_active + 1)
-            step = 0
             for epoch in range(epochs):
                 order = self._order(turn * epochs + epoch)
                 for layer in self.run.layers:
                     layer.begin_epoch()
                 shown = time.perf_counter()
-                for first in range(0, samples, self.recipe.batch_size):
-                    count = min(self.recipe.batch_size, samples - first)
-                    self.run.factor = self.recipe.rate_factor(step, steps)
-                    if step == steps - 1:
+                for first in range(0, samples, capacity):
+                    count = min(capacity, samples - first)
+                    step = epoch * per_epoch + first // batch
+                    self.run.factor = self.recipe.rate_factor(step - first // batch % HELD, steps)
+                    step += -(-count // batch)
+                    if step == steps:
                         with watch_allocations() as watch:
                             self._step(data, first, count, order)
                         self.step_bytes = watch.peak
                     else:
                         self._step(data, first, count, order)
-                    step += 1
                     done = (turn + step / steps) / len(stages)
                     clock.step(done)
                     last = first + count == samples
@@ -268,10 +274,10 @@ class Trainer:
         self.run.drain()
 
     def evaluate(self, data: Dataset) -> float:
-        """Accuracy on ``data``, 0..1, in batches of the recipe's size."""
+        """Accuracy on ``data``, 0..1."""
         right = 0
-        for first in range(0, data.n_samples, self.recipe.batch_size):
-            count = min(self.recipe.batch_size, data.n_samples - first)
+        for first in range(0, data.n_samples, self.run.capacity):
+            count = min(self.run.capacity, data.n_samples - first)
             self.run.fetch(data, first, count)
             self.run.score_batch(count)
             right += count_right(self.run, count)

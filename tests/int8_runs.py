@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 
-from ffedge.kernels.int8 import dot4
+from ffedge.kernels.int8.vector import PATH
 from ffedge.network import Network
 from ffedge.optimizers import SGD
 from ffedge.recipe import Recipe
@@ -82,4 +82,4 @@ def results():
 
 if __name__ == "__main__":
     np.savez(sys.argv[1], **results())
-    print(dot4.PATH)
+    print(PATH)

@@ -3,7 +3,8 @@
 Matrices are as in the papers: X (rows, inputs), W (inputs, units), b (units,), M (classes,
 units), D (rows, units), all whole numbers. Nothing is imported from ffedge.
 
-Stochastic rounding has one definition here: ``floor(value + word / 2**32)``.
+Stochastic rounding has two definitions here: ``floor(value + word / 2**32)`` for inputs and
+deltas; for parameters ``floor((numerator + low) / 2**shift)`` with the word's lowest bits.
 """
 
 import math
@@ -75,6 +76,16 @@ def unpack_delta(array, rows, units):
     return unpack_weights(array, rows, units)
 
 
+def emitted(row, delta, rows, units):
+    """int64 (rows, units): a kernel's deltas, of a single sample in ``row``, of more in ``delta``.
+
+    The other stays untouched: 99 in ``delta``, also in its spare groups.
+    """
+    used = -(-rows // 4) if rows > 1 else 0
+    assert (delta[:, used:] == 99).all()
+    return row[None, :units].astype(np.int64) if rows == 1 else unpack_delta(delta, rows, units)
+
+
 def pack_columns(X, capacity=None):
     """uint8 (4 * quads, groups, 4): input i of sample 4g+j at [i, g, j]."""
     rows, inputs = X.shape
@@ -109,14 +120,20 @@ def stochastic(numerators, exponent, words):
     return (numerators * WORD + words * 2**exponent) // (WORD * 2**exponent)
 
 
+def rounded(numerators, shift, words):
+    """``floor((numerator + lowest bits of the word) * 2**-shift)``, in Python's integers."""
+    numerators, words = np.asarray(numerators, object), np.asarray(words, object)
+    return (numerators + words % 2**shift) // 2**shift
+
+
 def words(seed, first, count):
     """Random words first..first+count-1 of a stream, Python integers."""
     return np.array([bits(int(seed), first + n) for n in range(count)], object)
 
 
 def crossed(rows, columns):
-    """The random word of every pair: their sum, wrapping."""
-    return (np.asarray(rows, object)[:, None] + np.asarray(columns, object)[None, :]) % WORD
+    """The random word of every pair: the exclusive or of both."""
+    return np.asarray(rows, object)[:, None] ^ np.asarray(columns, object)[None, :]
 
 
 # A layer.
@@ -133,10 +150,24 @@ def forward(X, W, b, shift):
     return np.clip(int32(sums + b.astype(np.int64)) >> int(shift), 0, 127)
 
 
+def input_shift(shift):
+    """The part of a single sample's shift (8..24) that falls on its inputs; 8..14 are left."""
+    return min(f for f in range(17) if 8 <= shift - f <= 14 and f >= min(shift - 8, 7))
+
+
+def update_one(x, d, shift, input_words, unit_words, W):
+    """``update`` by one sample: inputs rounded first, with the upper bits of their words."""
+    f = input_shift(shift)
+    x = stochastic(x, f, input_words)
+    steps = rounded(np.outer(x, d), shift - f, crossed(input_words, unit_words))
+    after = clip8(W + steps.astype(np.int64))
+    return after, int((after != W).sum())
+
+
 def update(X, D, shift, input_words, unit_words, W):
     """(W after the rounded step, how many weights changed)."""
     sums = int32(product(X.T, D))
-    steps = stochastic(sums, shift, crossed(input_words, unit_words))
+    steps = rounded(sums, shift, crossed(input_words, unit_words))
     after = clip8(W + clip8(steps).astype(np.int64))
     return after, int((after != W).sum())
 
@@ -144,7 +175,7 @@ def update(X, D, shift, input_words, unit_words, W):
 def update_bias(D, shift, scale, bias_word, unit_words, b):
     """The bias is the weight of an input of 1.0 = 2**(scale / 2) steps, in finer steps."""
     totals = np.array([int(total) for total in D.sum(axis=0)], object)
-    steps = stochastic(totals * 2**scale, shift, crossed([bias_word], unit_words)[0])
+    steps = rounded(totals * 2**scale, shift, crossed([bias_word], unit_words)[0])
     return np.clip(b + steps, -(2**24), 2**24).astype(np.int64)
 
 
@@ -255,7 +286,7 @@ def update_readout(Y, errors, mantissa, exponent, seed, unit_words, M):
     shift = weight_shift(most, mantissa, exponent)
     E = quantize(errors, mantissa, exponent - shift, error_words(seed, *errors.shape))
     class_words = [bits(int(seed), (c << 32) + (1 << 31)) for c in range(len(M))]
-    steps = stochastic(int32(product(E.T, Y)), shift, crossed(class_words, unit_words))
+    steps = rounded(int32(product(E.T, Y)), shift, crossed(class_words, unit_words))
     return clip8(M + clip8(steps).astype(np.int64))
 
 
@@ -294,7 +325,10 @@ def _learn(own, X, D, shift, seed):
     if D is None:
         return after, 0
     input_words, unit_words = words(seed, 0, X.shape[1]), words(seed, 1 << 32, D.shape[1])
-    after["W"], changed = update(X, D, shift, input_words, unit_words, own["W"])
+    if len(X) == 1 and shift >= 8:
+        after["W"], changed = update_one(X[0], D[0], shift, input_words, unit_words, own["W"])
+    else:
+        after["W"], changed = update(X, D, shift, input_words, unit_words, own["W"])
     bias_word = bits(int(seed), 2 << 32)
     after["b"] = update_bias(D, shift, 2 * INPUT_EXP, bias_word, unit_words, own["b"])
     return after, changed

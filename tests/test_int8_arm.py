@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 PATHS = {"cortex-a53": "neon", "cortex-a72": "neon", "cortex-a76": "dotprod"}
 CASES = [*PATHS.items(), ("cortex-a76", "generic")]
 
-ASK = "from ffedge.kernels.int8 import dot4; print(*dot4.available_paths())"
+ASK = "from ffedge.kernels.int8 import vector; print(*vector.available_paths())"
 
 
 def answer(command, **environment):
@@ -48,9 +48,9 @@ def train(folder, processor, path):
 
 
 def check_primitives(processor):
-    """The whole of test_int8_dot4.py, in an emulated process."""
-    words = ["-m", "pytest", "-p", "no:cacheprovider", HERE / "test_int8_dot4.py"]
-    return answer([arm_python(processor), *words])
+    """The test files of the intrinsics, in an emulated process."""
+    files = [HERE / f"test_int8_{name}.py" for name in ("vector", "dot4", "single")]
+    return answer([arm_python(processor), "-m", "pytest", "-p", "no:cacheprovider", *files])
 
 
 @pytest.fixture(scope="module")

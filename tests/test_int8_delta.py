@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from ffedge.kernels.int8.delta import (
     MAX_SHIFT,
     clear_tail,
-    emit_row,
     peak,
+    place_row,
     quantize,
+    quantize_row,
     weight_shift,
 )
 
@@ -60,6 +61,24 @@ def test_quantize_equals_the_oracle(size, sign, mantissa, fall, word):
     assert int(rounded) == wanted
 
 
+@pytest.mark.parametrize("fall", [-60, -1, 0, 1, 20, 31, 32, 33, 50, 62, 63, 64, 130])
+def test_a_row_is_quantized_like_its_terms_one_by_one(fall):
+    random = np.random.default_rng(fall + 60)
+    terms = random.integers(1 - 2**31, 2**31, 40).astype(np.int32)
+    terms[:20] = random.integers(-300, 300, 20)
+    terms[5:9] = 0
+    unit_words = random.integers(0, 2**32, 40, np.uint32)
+    row_word = np.uint32(0xDEADBEEF)
+    row = terms.copy()
+
+    quantize_row(row, 20_001, fall, row_word, unit_words)
+
+    words = unit_words ^ row_word
+    wanted = [quantize(np.int64(t), 20_001, fall, w) for t, w in zip(terms, words, strict=True)]
+    assert row.tolist() == wanted
+    assert not row[5:9].any()
+
+
 @pytest.mark.parametrize("word", [0, 2**31, 2**32 - 1])
 @pytest.mark.parametrize("term", [2**31 - 1, 1, 0, -1, 1 - 2**31])
 @pytest.mark.parametrize("fall", [63, 64, 65, 70, 95, 96, 127, 128])
@@ -104,9 +123,9 @@ def test_rows_land_where_the_update_reads_them(rows, width):
     delta = np.full((units // 16, -(-rows // 4) + 1, 16, 4), 55, np.int8)
 
     for r in range(rows):
-        emit_row(
-            oracle.pack_units(terms[r], np.int32), r, 20_000, 28, row_words[r], unit_words, delta
-        )
+        row = oracle.pack_units(terms[r], np.int32)
+        quantize_row(row, 20_000, 28, row_words[r], unit_words)
+        place_row(row, r, delta)
     clear_tail(rows, delta)
 
     words = oracle.crossed(row_words.tolist(), unit_words[:width].tolist())

@@ -13,6 +13,8 @@ from ffedge.kernels.int8.dense import (
     fill_words,
     forward,
     interleave,
+    list_quads,
+    sum_deltas,
     update,
     update_bias,
 )
@@ -50,7 +52,8 @@ def run_forward(X, W, b, shift, capacity=None):
     x = oracle.pack_rows(X, capacity)
     bias = oracle.pack_units(b, np.int32)
     bias[units:] = 1 << (shift - 1) if shift else 0
-    forward(x, rows, oracle.pack_weights(W), bias, np.int32(shift), y)
+    weight, listed = oracle.pack_weights(W), np.empty(-(-len(W) // 4), np.int32)
+    forward(x, rows, weight, bias, np.int32(shift), listed, y)
     assert (y[rows:] == 201).all()
     assert not y[:rows, units:].any()
     return y[:rows, :units]
@@ -105,7 +108,7 @@ def test_the_widest_product_with_the_largest_bias_does_not_wrap(rows, sign, shif
     total = sign * (127 * 127 * WIDEST + MAX_BIAS)
     assert abs(total) < 2**31
 
-    forward(x, rows, weight, bias, np.int32(shift), y)
+    forward(x, rows, weight, bias, np.int32(shift), np.empty(weight.shape[1], np.int32), y)
 
     assert set(y.ravel().tolist()) == {max(0, min(127, total >> shift))}
 
@@ -119,6 +122,19 @@ def test_a_row_has_the_same_bytes_alone_and_among_others():
 
     for r in range(13):
         assert run_forward(X[r : r + 1], W, b, 9)[0].tolist() == together[r].tolist()
+
+
+def test_groups_of_four_are_listed_if_any_input_of_the_row_is_on():
+    x = np.zeros((3, 48), np.uint8)
+    x[0], x[2] = 127, 127
+    x[1, [3, 4, 17, 32, 47]] = 1, 127, 5, 2, 1
+    listed = np.full(12, -1, np.int32)
+
+    assert list_quads(x, 1, 12, listed) == 5
+
+    assert listed[:5].tolist() == [0, 1, 4, 8, 11]
+    assert list_quads(x, 1, 8, listed) == 3
+    assert list_quads(np.zeros((1, 16), np.uint8), 0, 4, listed) == 0
 
 
 @pytest.mark.parametrize("inputs", INPUTS[:9])
@@ -170,6 +186,11 @@ class Case:
             self.xt, self.rows, self.delta, self.shift, self.input_words, self.unit_words,
             self.weight,
         )  # fmt: skip
+
+    def update_bias(self, word):
+        sums = np.empty(len(self.bias), np.int32)
+        sum_deltas(self.delta, self.rows, sums)
+        update_bias(sums, self.shift, 8, word, self.unit_words, self.bias)
 
     def wanted(self):
         inputs, units = self.W.shape
@@ -248,7 +269,7 @@ def test_the_largest_batch_of_the_docstring_does_not_wrap(shift, sign):
     rows = 65_536
     xt, delta = np.full((4, rows // 4, 4), 127, np.uint8), np.full((1, rows // 4, 16, 4), 127)
     delta = (delta * sign).astype(np.int8)
-    words = np.full(16, 2**31, np.uint32)
+    words = np.full(16, 1 << (shift - 1), np.uint32)
     weight, bias = np.zeros((1, 1, 16, 4), np.int8), np.zeros(16, np.int32)
     total = sign * 127 * 127 * rows
     assert abs(total) + 2**24 < 2**31
@@ -258,7 +279,9 @@ def test_the_largest_batch_of_the_docstring_does_not_wrap(shift, sign):
     step = (total + (1 << (shift - 1))) >> shift
     assert set(weight.ravel().tolist()) == {max(-127, min(127, step))}
     if not PLAIN_PYTHON:  # a million Python steps
-        update_bias(delta, rows, shift, 8, words[0], words - words, bias)
+        sums = np.empty(16, np.int32)
+        sum_deltas(delta, rows, sums)
+        update_bias(sums, shift, 8, words[0], words - words, bias)
         step = ((sign * 127 * rows << 8) + (1 << (shift - 1))) >> shift
         assert set(bias.tolist()) == {max(-MAX_BIAS, min(MAX_BIAS, step))}
 
@@ -279,11 +302,20 @@ def test_the_widest_layer_is_updated_like_the_narrow_one():
     interleave(x, rows, inputs, xt)
     update(xt, rows, oracle.pack_delta(D), 12, input_words, unit_words, weight)
 
-    noise = (input_words[:inputs, None] + unit_words[None, :2]) >> np.uint32(20)
+    noise = (input_words[:inputs, None] ^ unit_words[None, :2]) & np.uint32(4095)
     wanted = (X.T @ D + noise) >> 12
     assert (oracle.unpack_weights(weight, inputs, 2) == wanted).all()
     assert not weight[0, -1, :, 3].any()
     assert not weight[:, :, 2:].any()
+
+
+def test_deltas_are_summed_over_the_samples_in_use():
+    case = Case(6, 1, 33, 13, 1, spare=4)
+
+    sums = np.empty(48, np.int32)
+    sum_deltas(case.delta, 13, sums)
+
+    assert sums.tolist() == [*case.D.sum(axis=0).tolist(), *[0] * 15]
 
 
 @pytest.mark.parametrize("units", UNITS)
@@ -295,7 +327,7 @@ def test_the_bias_update_equals_the_oracle_and_leaves_the_padding_alone(units, s
         words = case.unit_words[:units].tolist()
         wanted = oracle.update_bias(case.D, shift, 8, 0xDEADBEEF, words, case.b)
 
-        update_bias(case.delta, rows, shift, 8, np.uint32(0xDEADBEEF), case.unit_words, case.bias)
+        case.update_bias(np.uint32(0xDEADBEEF))
 
         assert case.bias[:units].tolist() == wanted.tolist()
         assert (case.bias[units:] == 1234).all()
@@ -303,10 +335,10 @@ def test_the_bias_update_equals_the_oracle_and_leaves_the_padding_alone(units, s
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_biases_stop_at_their_bound(sign):
-    delta = np.full((1, 1, 16, 4), 127 * sign, np.int8)
+    sums = np.full(16, 508 * sign, np.int32)
     bias = np.full(16, sign * (MAX_BIAS - 3), np.int32)
 
-    update_bias(delta, 4, 1, 8, np.uint32(0), np.zeros(16, np.uint32), bias)
+    update_bias(sums, 1, 8, np.uint32(0), np.zeros(16, np.uint32), bias)
 
     assert bias.tolist() == [sign * MAX_BIAS] * 16
 
@@ -365,15 +397,12 @@ def test_the_mean_of_rounded_updates_is_the_exact_update(total, shift, calls):
 @pytest.mark.parametrize("total", [1, -1, 7, 300, -1000])
 def test_the_mean_of_rounded_bias_updates_is_the_exact_update(total):
     seeds, shift = 150 if PLAIN_PYTHON else 4000, 20
-    D = np.zeros((12, 16), int)
-    for turn in range(12):
-        D[turn] = np.clip(total - D[:turn].sum(axis=0), -127, 127)
-    delta, exact = oracle.pack_delta(D), total * 2**8 / 2**shift
+    sums, exact = np.full(16, total, np.int32), total * 2**8 / 2**shift
     words, moved = np.empty(17, np.uint32), 0
     for seed in range(seeds):
         fill_words(seed, 0, words)
         bias = np.zeros(16, np.int32)
-        update_bias(delta, 12, shift, 8, words[16], words[:16], bias)
+        update_bias(sums, shift, 8, words[16], words[:16], bias)
         moved += int(bias.sum())
 
     share = exact % 1
@@ -384,12 +413,17 @@ def test_the_mean_of_rounded_bias_updates_is_the_exact_update(total):
 def test_forward_and_update_allocate_nothing():
     case = Case(5, 784, 100, 33, 12)
     x = oracle.pack_rows(case.X)
-    y = np.empty((33, 112), np.uint8)
+    y, listed, sums = (
+        np.empty((33, 112), np.uint8),
+        np.empty(196, np.int32),
+        np.empty(112, np.int32),
+    )
 
     def step():
-        forward(x, 33, case.weight, case.bias, np.int32(9), y)
+        forward(x, 33, case.weight, case.bias, np.int32(9), listed, y)
         interleave(x, 33, 784, case.xt)
         case.run()
-        update_bias(case.delta, 33, 12, 8, np.uint32(1), case.unit_words, case.bias)
+        sum_deltas(case.delta, 33, sums)
+        update_bias(sums, 12, 8, np.uint32(1), case.unit_words, case.bias)
 
     assert_allocates_nothing(step)

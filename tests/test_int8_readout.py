@@ -45,6 +45,9 @@ class Case:
             self.unit_words, self.row, self.delta,
         )  # fmt: skip
 
+    def deltas(self):
+        return oracle.emitted(self.row, self.delta, *self.Y.shape)
+
     def wanted_delta(self, mantissa, exponent):
         terms = oracle.readout_terms(self.Y, self.E, self.M)
         return oracle.emit(terms, mantissa, exponent, self.seed, self.words)
@@ -101,9 +104,7 @@ def test_deltas_and_their_shift_equal_the_oracle(classes, units):
 
         assert shift == wanted_shift
         if shift:
-            used = -(-rows // 4)
-            assert case.delta[:, :used].tolist() == oracle.pack_delta(wanted).tolist()
-            assert (case.delta[:, used:] == 99).all()
+            assert case.deltas().tolist() == wanted.tolist()
 
 
 @repeatable(40)
@@ -129,8 +130,7 @@ def test_delta_and_update_equal_the_oracle_for_random_arguments(
 
     assert shift == wanted_shift
     if shift:
-        used = -(-rows // 4)
-        assert case.delta[:, :used].tolist() == oracle.pack_delta(wanted).tolist()
+        assert case.deltas().tolist() == wanted.tolist()
     case.assert_readout_is(M)
 
 
@@ -143,9 +143,8 @@ def test_the_largest_terms_do_not_wrap():
 
     shift = case.run_delta(2**14, 30)
 
-    assert case.row.tolist() == [127 * 65_536] * 16
     assert shift == oracle.weight_shift(127 * 65_536, 2**14, 30)
-    assert set(case.delta[:, 0, :, 0].ravel().tolist()) == {127}
+    assert case.deltas().tolist() == [[127] * 16]
 
 
 def test_a_unit_that_is_off_learns_nothing():
@@ -154,7 +153,7 @@ def test_a_unit_that_is_off_learns_nothing():
 
     case.run_delta(2**14, 25)
 
-    assert not oracle.unpack_delta(case.delta, 5, 20)[:, 7].any()
+    assert not case.deltas()[:, 7].any()
 
 
 def test_without_errors_nothing_is_written():
@@ -208,7 +207,7 @@ def test_random_words_do_not_depend_on_the_capacity_of_the_batch():
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("exponent", [29, 32, 36, 40])
 def test_the_mean_of_rounded_updates_of_m_is_the_exact_update(rows, exponent):
-    seeds = 60 if PLAIN_PYTHON else 4000
+    seeds = 60 if PLAIN_PYTHON else 12_000
     case = Case(5, 16, 3, rows)
     case.Y = np.maximum(case.Y, 1)
     case.y[:rows, :16] = case.Y

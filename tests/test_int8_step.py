@@ -12,8 +12,8 @@ from checks import PLAIN_PYTHON, child_environment, compiled_only, repeatable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ffedge.kernels.int8.dot4 import available_paths
 from ffedge.kernels.int8.step import add_scores
+from ffedge.kernels.int8.vector import available_paths
 from ffedge.network import Network
 from ffedge.optimizers import SGD
 from ffedge.recipe import Recipe
@@ -281,8 +281,8 @@ def short_run():
 def child(run, **environment):
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "import test_int8_step as test; from ffedge.kernels.int8 import dot4\n"
-        f"print(dot4.PATH, test.{run}())"
+        "import test_int8_step as test; from ffedge.kernels.int8 import vector\n"
+        f"print(vector.PATH, test.{run}())"
     )
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", program, str(Path(__file__).parent)],

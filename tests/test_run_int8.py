@@ -12,13 +12,14 @@ from conftest import clouds, measured_allocations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ffedge.buffers import plan_prediction, plan_training
+from ffedge.buffers import plan_prediction, plan_training, training_needs
 from ffedge.errors import ConfigError
 from ffedge.estimator import FFClassifier
 from ffedge.model import Model
 from ffedge.model_file import load_model, save_model
 from ffedge.network import Network
 from ffedge.optimizers import SGD, Adam, Momentum
+from ffedge.plan import place
 from ffedge.predict import Predictor
 from ffedge.recipe import SCHEDULES, Recipe
 from ffedge.rules import NAMED_RULES
@@ -192,6 +193,30 @@ def test_equal_seeds_give_equal_bits_and_others_do_not(rule, schedule):
     assert_same_bits(one, same)
     for name in ("layer0.weight", "layer1.weight"):
         assert one[name].tobytes() != other[name].tobytes()
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("batch_size", "capacity"), [(1, 16), (3, 12), (16, 16)])
+def test_small_batches_brought_in_together_train_the_same_bits_as_one_by_one(
+    rule, batch_size, capacity
+):
+    data = clouds(samples=75)  # the last group is not full, nor is a batch of 16
+    options = {"rule": rule, "batch_size": batch_size, "epochs": 3, "rate": 0.02}
+    roomy = trainer_of(data, **options)
+    network, recipe = roomy.network, roomy.recipe
+    least = place(training_needs(network, recipe, batch_size)).peak
+    tight = Trainer(network, recipe, budget=least)
+    tight.learn_scaling(data)
+
+    for trainer in (roomy, tight):
+        for _ in trainer.train(data):
+            pass
+
+    assert (roomy.run.capacity, tight.run.capacity) == (capacity, batch_size)
+    assert roomy.measured_bytes == roomy.plan.peak
+    assert tight.measured_bytes == tight.plan.peak == least
+    assert_same_bits(snapshot(roomy), snapshot(tight))
+    assert roomy.run.layers[0].updates == tight.run.layers[0].updates
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -198,8 +198,8 @@ def test_a_partial_last_batch_counts_its_own_samples_only(rule):
     for _ in whole.train(data):
         pass
     cut.run.begin_stage(None)
-    for step, (first, count) in enumerate([(0, 16), (16, 5)]):
-        cut.run.factor = cut.recipe.rate_factor(step, 2)
+    for first, count in [(0, 16), (16, 5)]:
+        cut.run.factor = cut.recipe.rate_factor(0, 2)
         cut.run.fetch(data, first, count)
         cut.run.train_batch(count)
         cut.run.samples_seen += count
@@ -325,8 +325,8 @@ def test_layerwise_equals_each_layer_with_fresh_state(rule, optimizer):
         fresh.run.begin_stage(stage)
         for epoch in range(2):
             order = fresh._order(stage * 2 + epoch)
-            for step, (first, count) in enumerate(steps):
-                fresh.run.factor = fresh.recipe.rate_factor(epoch * 3 + step, 6)
+            for first, count in steps:
+                fresh.run.factor = fresh.recipe.rate_factor(epoch * 3, 6)
                 fresh.run.fetch(data, first, count, shuffle=order)
                 fresh.run.train_batch(count)
                 fresh.run.samples_seen += count

@@ -26,7 +26,7 @@ import onnxruntime
 
 from ffedge.arena import Arena
 from ffedge.export.onnx_writer import Graph, to_bytes
-from ffedge.kernels.int8 import dense, dot4
+from ffedge.kernels.int8 import dense, vector
 from ffedge.plan import Need, place
 from ffedge.tensor import PANEL, TensorSpec, panels
 
@@ -98,10 +98,10 @@ def main() -> None:
                          "ratio": medians["onnxruntime"] / medians["ffedge"]})  # fmt: skip
     mean = statistics.mean(row["ratio"] for row in rows)
     if options.json:
-        print(json.dumps({"path": dot4.PATH, "onnxruntime": onnxruntime.__version__, "rows": rows,
+        print(json.dumps({"path": vector.PATH, "onnxruntime": onnxruntime.__version__, "rows": rows,
                           "mean_ratio": mean}))  # fmt: skip
         return
-    print(f"path {dot4.PATH}, onnxruntime {onnxruntime.__version__}")
+    print(f"path {vector.PATH}, onnxruntime {onnxruntime.__version__}")
     for row in rows:
         times_of = row["microseconds"]
         print(f"{row['shape']:<12}{row['batch']:>5}{times_of['ffedge']:>10.1f} us"

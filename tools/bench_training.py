@@ -35,7 +35,7 @@ import numpy as np
 
 from ffedge.errors import DataError
 from ffedge.kernels import simd
-from ffedge.kernels.int8 import dot4
+from ffedge.kernels.int8 import vector
 from ffedge.network import Network
 from ffedge.optimizers import SGD, Adam
 from ffedge.recipe import Recipe
@@ -75,13 +75,15 @@ def ffedge_step(
     position = [0]
 
     def step(count: int) -> None:
-        for _ in range(0, count, batch):
-            if position[0] + batch > data.n_samples:
+        run = trainer.run
+        for first in range(0, count, run.capacity):
+            taken = min(run.capacity, count - first)
+            if position[0] + taken > data.n_samples:
                 position[0] = 0
-            trainer.run.fetch(data, position[0], batch)
-            trainer.run.train_batch(batch)
-            position[0] += batch
-        trainer.run.drain()
+            run.fetch(data, position[0], taken)
+            run.train_batch(taken)
+            position[0] += taken
+        run.drain()
 
     return step
 
@@ -211,11 +213,11 @@ def systems(data: Dataset, batch: int, workers: dict[str, Worker]) -> dict[str, 
     found: dict[str, tuple[str, Step]] = {
         "ffedge-float32": (simd.PATH, ffedge_step(data, batch, SGD(1e-3))),
         "ffedge-float32-adam": (simd.PATH, ffedge_step(data, batch, Adam(1e-4))),
-        "ffedge-int8": (dot4.PATH, ffedge_step(data, batch, SGD(1e-3), "int8")),
+        "ffedge-int8": (vector.PATH, ffedge_step(data, batch, SGD(1e-3), "int8")),
     }
     if (os.cpu_count() or 1) > 1:
         step = ffedge_step(data, batch, SGD(1e-3), "int8", threads=2)
-        found["ffedge-int8-2-threads"] = (dot4.PATH, step)
+        found["ffedge-int8-2-threads"] = (vector.PATH, step)
     for path, worker in workers.items():
         worker.prepare(batch)
         found[f"ffedge-int8-{path}"] = (path, worker.step)
@@ -254,7 +256,9 @@ def measure(
 def bench(batches: list[int], seconds: float, data_dir: str | None) -> dict[str, Any]:
     """The whole comparison as JSON types."""
     name, data = samples(data_dir)
-    others = [path for path in ("avx2",) if path in dot4.available_paths() and path != dot4.PATH]
+    others = [
+        path for path in ("avx2",) if path in vector.available_paths() and path != vector.PATH
+    ]
     workers = {path: Worker(path, data_dir) for path in others}
     rows = []
     for batch in batches:

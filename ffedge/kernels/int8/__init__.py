@@ -11,7 +11,8 @@ Layouts. Activations are rows of bytes, padded with zeros to a multiple of 16. W
 Rounding. Forward: halves up, the half folded into the bias, one shift. Updates: stochastic, by
 random numbers that depend on seed, step, layer, input and unit alone.
 
-``dot4`` holds the vector primitive, ``dense`` product and update, ``normalize`` the length,
-``classes`` the softmax in integers, ``readout`` and ``group`` the rules' errors, ``input`` the
-way in.
+``vector`` holds the instruction sets, ``dot4`` and ``single`` the vector primitives of a batch and
+of one sample, ``dense`` product and update, ``stream`` one sample's update, ``normalize`` the
+length, ``classes`` the softmax in integers, ``readout`` and ``group`` the rules' errors, ``step``
+them all in order, ``input`` the way in.
 """

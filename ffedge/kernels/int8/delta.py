@@ -2,8 +2,8 @@
 
 A rule writes a row of exact terms t (int32); the delta in weight steps per unit of input is
 ``t * mantissa * 2**-exponent``. ``weight_shift`` finds the largest s for which every delta times
-2**s fits s8; ``emit_row`` rounds them stochastically. The update's product is then shifted right
-by s: the learning rate is exact, small errors keep their bits, nothing else is ever stored.
+2**s fits s8; ``quantize_row`` rounds them stochastically. The update's product is then shifted
+right by s: the learning rate is exact, small errors keep their bits, nothing else is stored.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ MAX_SHIFT = 24
 
 
 @kernel()
-def add_words(a, b):
-    """Two random words (uint32) as one: their sum, wrapping."""
-    return np.uint32((np.uint64(a) + np.uint64(b)) & np.uint64(0xFFFFFFFF))
+def cross_words(a, b):
+    """The random word (uint32) of a pair, from a word of each: as random as either alone."""
+    return np.uint32(a ^ b)
 
 
 @kernel()
@@ -64,24 +64,39 @@ def quantize(term, mantissa, fall, word):
 
 
 @kernel()
-def emit_row(row, r, mantissa, fall, row_word, unit_words, delta):
-    """Round one sample's row into the layout of ``dense.update``.
+def quantize_row(row, mantissa, fall, row_word, unit_words):
+    """``quantize`` for a row of terms, in place; all-integer lanes, no branch: it is vectorised.
 
-    row         int32  (panels * 16,)         read
-    r           int                           read     sample
-    fall        int                           read     exponent - shift
-    row_word    uint32                        read     random word of the sample
-    unit_words  uint32 (panels * 16,)         read     random words of the units
-    delta       int8   (panels, groups, 16, 4)  written  in [:, r // 4, :, r % 4]
+    row         int32  (Y,)   read, written  terms; then -127..127, 0 where the term is 0
+    fall        int           read           exponent - shift
+    row_word    uint32        read           random word of the sample
+    unit_words  uint32 (Y,)   read           random words of the units
+    """
+    if fall > 62 or fall <= 0:
+        for j in range(row.shape[0]):
+            word = cross_words(row_word, unit_words[j])
+            row[j] = np.int32(quantize(row[j], mantissa, fall, word))
+        return
+    left, right = np.int64(max(fall - 32, 0)), np.int64(max(32 - fall, 0))
+    factor, fall64 = np.int64(mantissa), np.int64(fall)
+    for j in range(row.shape[0]):
+        noise = (np.int64(cross_words(row_word, unit_words[j])) << left) >> right
+        # A term of 0 stays 0: the noise is below one step.
+        value = (np.int64(row[j]) * factor + noise) >> fall64
+        row[j] = np.int32(min(max(value, np.int64(-127)), np.int64(127)))
+
+
+@kernel()
+def place_row(row, r, delta):
+    """Put one sample's rounded deltas into the layout of ``dense.update``.
+
+    row    int32  (panels * 16,)           read     -127..127
+    r      int                             read     sample
+    delta  int8   (panels, fours, 16, 4)   written  in [:, r // 4, :, r % 4]
     """
     for p in range(delta.shape[0]):
         for lane in range(PANEL):
-            j = p * PANEL + lane
-            value = np.int8(0)
-            if row[j] != 0:
-                word = add_words(row_word, unit_words[j])
-                value = quantize(row[j], mantissa, fall, word)
-            delta[p, r // 4, lane, r % 4] = value
+            delta[p, r // 4, lane, r % 4] = np.int8(row[p * PANEL + lane])
 
 
 @kernel()

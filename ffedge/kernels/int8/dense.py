@@ -7,25 +7,32 @@ import numpy as np
 from ...tensor import PANEL
 from ..jit import kernel
 from ..random import bits
-from .delta import add_words
-from .dot4 import (
-    PANELS,
-    ROW_PANELS,
-    ROWS,
-    round_full,
-    round_one,
-    tile_column,
-    tile_full,
-    tile_one,
-    tile_row,
-)
+from .dot4 import PANELS, ROWS, round_full, round_one, tile_column, tile_full
+from .single import ROW_PANELS, listed_one, listed_row
 
 #: Biases are clipped here, so that 127 * 127 * I + |bias| < 2**31 for I <= 131,071.
 MAX_BIAS = 1 << 24
 
 
 @kernel()
-def forward(x, rows, weight, bias, shift, y):
+def list_quads(x, r, quads, listed):
+    """Which groups of four inputs of row r are not all zero; returns how many.
+
+    x       uint8 (capacity, X)   read
+    quads   int                   read     groups there are, 4 * quads <= X
+    listed  int32 (quads,)        written  their numbers, ascending
+    """
+    count = 0
+    for k in range(quads):
+        i = 4 * k
+        # Written first and counted after: a branch on pixels is hardly ever predicted.
+        listed[count] = np.int32(k)
+        count += (x[r, i] | x[r, i + 1] | x[r, i + 2] | x[r, i + 3]) != np.uint8(0)
+    return count
+
+
+@kernel()
+def forward(x, rows, weight, bias, shift, listed, y):
     """``y[:rows] = clip((x[:rows] @ weight + bias) >> shift, 0, 127)``
 
     x       uint8  (capacity, X)                 read     unit 2**-x_exp, 0..127; X >= 4*ceil(I/4)
@@ -33,9 +40,11 @@ def forward(x, rows, weight, bias, shift, y):
     bias    int32  (panels * 16,)                read     unit 2**-(x_exp + w_exp), |b| <= 2**24;
                                                           the rounding half is already in it
     shift   int                                  read     x_exp + w_exp - y_exp, 0..24
+    listed  int32  (ceil(I/4),)                  written  workspace
     y       uint8  (capacity, panels * 16)       written  unit 2**-y_exp
 
-    Sums: int32, below 2**31 for I <= 131,071. Rounding: halves up.
+    Sums: int32, below 2**31 for I <= 131,071. Rounding: halves up. Rows that fill no tile skip
+    the groups of four inputs that are zero.
     """
     quads, x_row, y_row = weight.shape[1], x.shape[1], y.shape[1]
     w_panel = quads * 4 * PANEL
@@ -53,19 +62,18 @@ def forward(x, rows, weight, bias, shift, y):
                 tile_column(x, r * x_row, x_row, quads, weight, at, w_panel,
                             bias, unit, shift, y, to, y_row)  # fmt: skip
         p += PANELS if wide else 1
-    p = 0
-    while p < weight.shape[0] and tiled < rows:
-        wide = p + ROW_PANELS <= weight.shape[0]
-        at, unit = p * w_panel, p * PANEL
-        for r in range(tiled, rows):
-            to = r * y_row + unit
-            if wide:
-                tile_row(x, r * x_row, x_row, quads, weight, at, w_panel,
-                         bias, unit, shift, y, to, y_row)  # fmt: skip
+    for r in range(tiled, rows):
+        count = list_quads(x, r, quads, listed)
+        p = 0
+        while p < weight.shape[0]:
+            if p + ROW_PANELS <= weight.shape[0]:
+                listed_row(x, r * x_row, listed, count, weight, p * w_panel, w_panel,
+                           bias, p * PANEL, shift, y, r * y_row + p * PANEL)  # fmt: skip
+                p += ROW_PANELS
             else:
-                tile_one(x, r * x_row, x_row, quads, weight, at, w_panel,
-                         bias, unit, shift, y, to, y_row)  # fmt: skip
-        p += ROW_PANELS if wide else 1
+                listed_one(x, r * x_row, listed, count, weight, p * w_panel, w_panel,
+                           bias, p * PANEL, shift, y, r * y_row + p * PANEL)  # fmt: skip
+                p += 1
 
 
 @kernel()
@@ -139,27 +147,31 @@ def update(xt, rows, delta, shift, input_words, unit_words, weight):
 
 
 @kernel()
-def update_bias(delta, rows, shift, scale, bias_word, unit_words, bias):
-    """``bias += round(sum of delta * 2**(scale - shift))``, stochastically, within +-2**24.
+def sum_deltas(delta, rows, sums):
+    """``sums[unit]`` = sum of the unit's deltas, int32 (panels * 16,)."""
+    for p in range(delta.shape[0]):
+        for lane in range(PANEL):
+            total = np.int32(0)
+            for group in range((rows + 3) // 4):
+                for j in range(4):
+                    total = np.int32(total + np.int32(delta[p, group, lane, j]))
+            sums[p * PANEL + lane] = total
 
-    delta       int8   (panels, groups, 16, 4)  read
+
+@kernel()
+def update_bias(sums, shift, scale, bias_word, unit_words, bias):
+    """``bias += round(sums * 2**(scale - shift))``, stochastically, within +-2**24.
+
+    sums        int32  (panels * 16,)           read     of the units' deltas
     scale       int                             read     2 * x_exp: a bias is the weight of 1.0
     bias_word   uint32                          read     random word of that input
     unit_words  uint32 (panels * 16,)           read     random words of the units
     bias        int32  (panels * 16,)           read, written
+
+    Without a delta the noise alone never makes a step.
     """
-    groups = (rows + 3) // 4
-    for p in range(delta.shape[0]):
-        for lane in range(PANEL):
-            total = np.int64(0)
-            for group in range(groups):
-                for j in range(4):
-                    total += np.int64(delta[p, group, lane, j])
-            # Without a delta the noise alone never makes a step.
-            if total == 0:
-                continue
-            unit = p * PANEL + lane
-            noise = np.int64(add_words(bias_word, unit_words[unit]) >> np.uint32(32 - shift))
-            step = ((total << scale) + noise) >> shift
-            value = np.int64(bias[unit]) + step
-            bias[unit] = np.int32(min(max(value, -MAX_BIAS), MAX_BIAS))
+    mask, scale64, shift64 = np.int64((1 << shift) - 1), np.int64(scale), np.int64(shift)
+    for n in range(bias.shape[0]):
+        noise = np.int64(bias_word ^ unit_words[n]) & mask
+        value = np.int64(bias[n]) + (((np.int64(sums[n]) << scale64) + noise) >> shift64)
+        bias[n] = np.int32(min(max(value, np.int64(-MAX_BIAS)), np.int64(MAX_BIAS)))

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..jit import kernel
 from ..random import bits
-from .delta import clear_tail, emit_row, peak, weight_shift
+from .delta import clear_tail, peak, place_row, quantize_row, weight_shift
 
 #: Group scores are in units of 2**-SCORE_EXP.
 SCORE_EXP = 8
@@ -62,8 +62,12 @@ def group_delta(
         return 0
     shift = weight_shift(most, mantissa, exponent)
     for r in range(rows):
+        # A second pass costs less than a buffer for all rows; a single row is still there.
         if rows > 1:
             _delta_row(y, r, errors, starts, squared, shares, row)
-        emit_row(row, r, mantissa, exponent - shift, bits(seed, r), unit_words, delta)
-    clear_tail(rows, delta)
+        quantize_row(row, mantissa, exponent - shift, bits(seed, r), unit_words)
+        if rows > 1:
+            place_row(row, r, delta)
+    if rows > 1:
+        clear_tail(rows, delta)
     return shift

@@ -6,7 +6,8 @@ import numpy as np
 
 from ..jit import kernel
 from ..random import bits
-from .delta import add_words, clear_tail, emit_row, peak, quantize, weight_shift
+from .delta import clear_tail, peak, place_row, quantize, quantize_row, weight_shift
+from .single import DOT, dot
 
 
 @kernel()
@@ -17,10 +18,12 @@ def readout_scores(y, rows, readout, scores):
     readout  int8  (C, Y)         read     M, -127..127
     scores   int32 (capacity, C)  written  below 2**31 for Y <= 131,071
     """
+    width = readout.shape[1]
+    whole = width - width % DOT
     for r in range(rows):
         for c in range(readout.shape[0]):
-            total = np.int32(0)
-            for j in range(readout.shape[1]):
+            total = dot(y, r * width, readout, c * width, whole)
+            for j in range(whole, width):
                 total = np.int32(total + np.int32(y[r, j]) * np.int32(readout[c, j]))
             scores[r, c] = total
 
@@ -50,8 +53,8 @@ def readout_delta(y, rows, errors, readout, mantissa, exponent, seed, unit_words
     errors    int32 (capacity, C)             read     Q15
     mantissa, exponent  int                   read     rate / batch in weight steps, see ``delta``
     seed      uint32                          read     of this step's sample words
-    row       int32 (Y,)                      written  workspace
-    delta     int8  (panels, groups, 16, 4)   written
+    row       int32 (Y,)                      written  of a single sample: the deltas
+    delta     int8  (panels, fours, 16, 4)    written  of more samples: the deltas
 
     Returns the shift of the weight update; 0 if there is nothing to do.
     """
@@ -66,8 +69,11 @@ def readout_delta(y, rows, errors, readout, mantissa, exponent, seed, unit_words
         # A second pass costs less than a buffer for all rows; a single row is still there.
         if rows > 1:
             _delta_row(y, r, errors, readout, row)
-        emit_row(row, r, mantissa, exponent - shift, bits(seed, r), unit_words, delta)
-    clear_tail(rows, delta)
+        quantize_row(row, mantissa, exponent - shift, bits(seed, r), unit_words)
+        if rows > 1:
+            place_row(row, r, delta)
+    if rows > 1:
+        clear_tail(rows, delta)
     return shift
 
 
@@ -98,18 +104,24 @@ def update_readout(y, rows, errors, mantissa, exponent, seed, unit_words, sums, 
             value = quantize(np.int64(errors[r, c]), mantissa, exponent - shift, word)
             if value == np.int8(0):
                 continue
+            factor = np.int32(value)
             if not learns:
                 for j in range(width):
-                    sums[j] = np.int32(0)
+                    sums[j] = np.int32(factor * np.int32(y[r, j]))
                 learns = True
+                continue
             for j in range(width):
-                sums[j] = np.int32(sums[j] + np.int32(value) * np.int32(y[r, j]))
+                sums[j] = np.int32(sums[j] + factor * np.int32(y[r, j]))
         # Without a delta the noise alone never makes a step.
         if not learns:
             continue
         row_word = bits(seed, (np.int64(c) << 32) + (np.int64(1) << 31))
+        # Every operation in 32 bits, so that it is vectorised in lanes of 32.
+        mask, shift32 = np.int32((1 << shift) - 1), np.int32(shift & 31)
+        word, row = np.int32(row_word), readout[c]
         for j in range(width):
-            noise = np.int32(add_words(row_word, unit_words[j]) >> np.uint32(32 - shift))
-            step = np.int32(np.int32(sums[j] + noise) >> np.int32(shift))
-            value32 = np.int32(readout[c, j]) + min(max(step, np.int32(-127)), np.int32(127))
-            readout[c, j] = np.int8(min(max(value32, np.int32(-127)), np.int32(127)))
+            noise = np.int32(np.int32(word ^ np.int32(unit_words[j])) & mask)
+            step = np.int32(np.int32(sums[j] + noise) >> shift32)
+            step = min(max(step, np.int32(-127)), np.int32(127))
+            value32 = np.int32(np.int32(row[j]) + step)
+            row[j] = np.int8(min(max(value32, np.int32(-127)), np.int32(127)))

@@ -1,0 +1,240 @@
+"""The vector path of this machine, and the LLVM building blocks of the int8 primitives.
+
+u7 is 0..127 in a uint8, s8 is -127..127 in an int8. In this range the sum of two products fits
+16 bits (2 * 127 * 127 = 32,258), so every instruction set computes the same exact integer:
+AVX-VNNI and AVX512-VNNI ``vpdpbusd``, AVX2 and SSSE3 ``vpmaddubsw``, NEON ``smull``/``addp`` and
+``sdot``, and shifts and multiplications anywhere else. -128 and 128..255 must never occur.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+from ...tensor import PANEL
+from ..aarch64 import has_dot_product
+from ..jit import PLAIN_PYTHON
+
+#: By path: int32 lanes of a register, rows and panels of a tile, panels of a single row.
+SHAPES = {
+    "avx512vnni": (16, 8, 3, 8),
+    "avxvnni": (8, 6, 1, 4),
+    "avx2": (8, 4, 1, 4),
+    "ssse3": (4, 2, 1, 2),
+    "dotprod": (4, 6, 1, 4),
+    "neon": (4, 4, 1, 4),
+    "generic": (4, 2, 1, 1),
+}
+
+
+def available_paths() -> tuple[str, ...]:
+    """The paths this machine can run, best first; asked of the CPU, never tried out."""
+    machine = platform.machine()
+    if PLAIN_PYTHON or machine not in ("x86_64", "AMD64", "aarch64", "arm64"):
+        return ("generic",)
+    if machine in ("aarch64", "arm64"):
+        return ("dotprod", "neon", "generic") if has_dot_product() else ("neon", "generic")
+    import llvmlite.binding as llvm
+
+    has = llvm.get_host_cpu_features().get
+    found = []
+    if has("avx512vnni") and has("avx512vl") and has("avx512bw"):
+        found.append("avx512vnni")
+    if has("avxvnni"):
+        found.append("avxvnni")
+    if has("avx2"):
+        found.append("avx2")
+    if has("ssse3"):
+        found.append("ssse3")
+    return (*found, "generic")
+
+
+def host_path() -> str:
+    """The path in use: the best one, or the environment's ``FFEDGE_SIMD`` if it can run here.
+
+    "avx512" stands for avx512vnni and "sse" for ssse3, so that one word forces both precisions.
+    """
+    forced = os.environ.get("FFEDGE_SIMD", "")
+    forced = {"avx512": "avx512vnni", "sse": "ssse3"}.get(forced, forced)
+    paths = available_paths()
+    return forced if forced in paths else paths[0]
+
+
+class Vectors:
+    """LLVM building blocks on ``lanes`` int32, and the lowering of dot4 for one path."""
+
+    def __init__(self, path: str, context: Any, builder: Any, signature: Any, args: Any) -> None:
+        from llvmlite import ir
+        from numba.core import cgutils
+
+        self.ir, self.cgutils, self.builder, self.path = ir, cgutils, builder, path
+        self._context, self._signature, self._args = context, signature, args
+        self.lanes = SHAPES[path][0]
+        self.parts = PANEL // self.lanes
+        self.i8, self.i16, self.i32, self.i64 = (ir.IntType(n) for n in (8, 16, 32, 64))
+        self.words = ir.VectorType(self.i32, self.lanes)
+        self.halves = ir.VectorType(self.i16, 2 * self.lanes)
+        self.bytes = ir.VectorType(self.i8, 4 * self.lanes)
+
+    def pointer(self, i: int, offset: Any) -> Any:
+        """The address of element ``offset`` of array argument ``i``."""
+        array = self._context.make_array(self._signature.args[i])
+        return self.builder.gep(array(self._context, self.builder, self._args[i]).data, [offset])
+
+    def step(self, address: Any, stride: Any, times: Any) -> Any:
+        """``address + stride * times``; either factor may be a Python int."""
+        factors = [self.const(f) if isinstance(f, int) else f for f in (stride, times)]
+        return self.builder.gep(address, [self.builder.mul(*factors)])
+
+    def const(self, value: int) -> Any:
+        """An int64."""
+        return self.ir.Constant(self.i64, value)
+
+    def fill(self, kind: Any, value: int) -> Any:
+        """A constant vector of one value."""
+        return self.ir.Constant(kind, [value] * kind.count)
+
+    def load(self, address: Any, kind: Any, align: int = 1) -> Any:
+        """The value of type ``kind`` at an address that is a multiple of ``align``."""
+        value = self.builder.load(self.builder.bitcast(address, kind.as_pointer()))
+        value.align = align
+        return value
+
+    def store(self, value: Any, address: Any, align: int = 1) -> None:
+        """``value`` to an address that is a multiple of ``align``."""
+        pointer = self.builder.bitcast(address, value.type.as_pointer())
+        self.builder.store(value, pointer).align = align
+
+    def splat(self, value: Any, kind: Any = None) -> Any:
+        """A vector of one value; ``kind``: int32 lanes unless told."""
+        kind = self.words if kind is None else kind
+        undefined = self.ir.Constant(kind, self.ir.Undefined)
+        first = self.builder.insert_element(undefined, value, self.ir.Constant(self.i32, 0))
+        lanes = self.ir.Constant(self.ir.VectorType(self.i32, kind.count), [0] * kind.count)
+        return self.builder.shuffle_vector(first, undefined, lanes)
+
+    def low_bits(self, count: Any) -> Any:
+        """A mask of the lowest ``count`` (i64) bits of every lane."""
+        one = self.ir.Constant(self.i32, 1)
+        count = self.builder.trunc(count, self.i32)
+        return self.splat(self.builder.sub(self.builder.shl(one, count), one))
+
+    def slot(self) -> Any:
+        """A stack slot of one zero vector, which LLVM turns into a register."""
+        place = self.cgutils.alloca_once(self.builder, self.words)
+        self.builder.store(self.fill(self.words, 0), place)
+        return place
+
+    def call(self, name: str, result: Any, arguments: list[Any]) -> Any:
+        """Call an LLVM intrinsic."""
+        kind = self.ir.FunctionType(result, [argument.type for argument in arguments])
+        function = self.cgutils.get_or_insert_function(self.builder.module, kind, name)
+        return self.builder.call(function, arguments)
+
+    def clamp(self, value: Any, low: int, high: int) -> Any:
+        """Every lane within low..high."""
+        kind = value.type
+        name = f"v{kind.count}i{kind.element.width}"
+        value = self.call(f"llvm.smax.{name}", kind, [value, self.fill(kind, low)])
+        return self.call(f"llvm.smin.{name}", kind, [value, self.fill(kind, high)])
+
+    def store_activity(self, total: Any, shifts: Any, y: Any, at: int) -> None:
+        """``y[at : at + lanes] = clip(total >> shifts, 0, 127)``, one byte a lane."""
+        total = self.clamp(self.builder.ashr(total, shifts), 0, 127)
+        narrow = self.ir.VectorType(self.i8, self.lanes)
+        self.store(self.builder.trunc(total, narrow), self.step(y, 1, at))
+
+    def add_steps(self, steps: Any, address: Any) -> Any:
+        """Add s8 ``steps`` to the weights at ``address``, saturating; how many changed (i64)."""
+        build, kind = self.builder, f"v{self.bytes.count}i8"
+        old = self.load(address, self.bytes)
+        new = self.call(f"llvm.sadd.sat.{kind}", self.bytes, [old, steps])
+        new = self.call(f"llvm.smax.{kind}", self.bytes, [new, self.fill(self.bytes, -127)])
+        self.store(new, address)
+        mask = self.ir.IntType(self.bytes.count)
+        differs = build.bitcast(build.icmp_unsigned("!=", old, new), mask)
+        differs = differs if mask.width == 64 else build.zext(differs, self.i64)
+        return self.call("llvm.ctpop.i64", self.i64, [differs])
+
+    def dot4(self, total: Any, u: Any, s: Any) -> Any:
+        """``total`` plus the four products of each lane's bytes; u and s as int32 lanes."""
+        build, path = self.builder, self.path
+        if path in ("avx512vnni", "avxvnni"):
+            # Older LLVMs take int32 lanes here, newer ones upgrade the call.
+            return self.call(
+                f"llvm.x86.avx512.vpdpbusd.{32 * self.lanes}", self.words, [total, u, s]
+            )
+        if path in ("avx2", "ssse3"):
+            wide = path == "avx2"
+            pairs = self.call(
+                "llvm.x86.avx2.pmadd.ub.sw" if wide else "llvm.x86.ssse3.pmadd.ub.sw.128",
+                self.halves, [build.bitcast(u, self.bytes), build.bitcast(s, self.bytes)],
+            )  # fmt: skip
+            sums = self.call(
+                "llvm.x86.avx2.pmadd.wd" if wide else "llvm.x86.sse2.pmadd.wd",
+                self.words, [pairs, self.fill(self.halves, 1)],
+            )  # fmt: skip
+            return build.add(total, sums)
+        if path == "dotprod":
+            # u7 is valid as signed.
+            bytes_of = [build.bitcast(u, self.bytes), build.bitcast(s, self.bytes)]
+            return self.call("llvm.aarch64.neon.sdot.v4i32.v16i8", self.words, [total, *bytes_of])
+        if path == "neon":
+            eight = self.ir.VectorType(self.i16, 8)
+            products = [
+                self.call("llvm.aarch64.neon.smull.v8i16", eight,
+                          [self._half(u, start), self._half(s, start)])
+                for start in (0, 8)
+            ]  # fmt: skip
+            pairs = self.call("llvm.aarch64.neon.addp.v8i16", eight, products)
+            sums = self.call("llvm.aarch64.neon.saddlp.v4i32.v8i16", self.words, [pairs])
+            return build.add(total, sums)
+        # Not llvm.vector.partial.reduce.add: it may sum any lanes, only their total is defined.
+        for byte in range(4):
+            low = build.and_(
+                build.lshr(u, self.fill(self.words, 8 * byte)), self.fill(self.words, 255)
+            )
+            high = build.shl(s, self.fill(self.words, 24 - 8 * byte))
+            high = build.ashr(high, self.fill(self.words, 24))
+            total = build.add(total, build.mul(low, high))
+        return total
+
+    def _half(self, words: Any, start: int) -> Any:
+        whole = self.builder.bitcast(words, self.bytes)
+        lanes = self.ir.Constant(self.ir.VectorType(self.i32, 8), list(range(start, start + 8)))
+        return self.builder.shuffle_vector(
+            whole, self.ir.Constant(self.bytes, self.ir.Undefined), lanes
+        )
+
+    def sums(
+        self, rows: int, panels: int, a: Any, a_row: Any, count: Any, b: Any, b_panel: Any
+    ) -> list[list[list[Any]]]:
+        """Slots [row][panel][part] with the sums of ``count`` groups of four terms."""
+        build = self.builder
+        slots = [
+            [[self.slot() for _ in range(self.parts)] for _ in range(panels)] for _ in range(rows)
+        ]
+        with self.cgutils.for_range(build, count) as loop:
+            line = self.step(b, 4 * PANEL, loop.index)
+            weights = [
+                [
+                    self.load(
+                        self.step(self.step(line, b_panel, v), 4 * self.lanes, part), self.words
+                    )
+                    for part in range(self.parts)
+                ]
+                for v in range(panels)
+            ]
+            column = self.step(a, 4, loop.index)
+            for r in range(rows):
+                factor = self.splat(self.load(self.step(column, a_row, r), self.i32))
+                for v in range(panels):
+                    for part in range(self.parts):
+                        slot = slots[r][v][part]
+                        total = self.dot4(build.load(slot), factor, weights[v][part])
+                        build.store(total, slot)
+        return slots
+
+
+PATH = host_path()

@@ -1,0 +1,141 @@
+"""A single sample's vector primitives against their formulas, up to the ends of their ranges."""
+
+import itertools
+
+import numpy as np
+import pytest
+from checks import PLAIN_PYTHON, repeatable
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ffedge.kernels.int8.single import DOT, ROW_PANELS, dot, listed_one, listed_row, rank_one
+from ffedge.kernels.jit import kernel
+
+pytestmark = pytest.mark.kernels
+
+COUNTS = (0, 1, 5) if PLAIN_PYTHON else (0, 1, 2, 5, 17)
+
+
+# An intrinsic can be called from compiled code only.
+
+
+@kernel()
+def call_listed(full, a, a0, index, count, b, b0, b_panel, bias, bias0, shift, y, y0):
+    if full:
+        listed_row(a, a0, index, count, b, b0, b_panel, bias, bias0, shift, y, y0)
+    else:
+        listed_one(a, a0, index, count, b, b0, b_panel, bias, bias0, shift, y, y0)
+
+
+@kernel()
+def call_rank_one(pairs, index, count, d, d0, units, shift, w, w0):
+    return rank_one(pairs, index, count, d, d0, units, shift, w, w0)
+
+
+@kernel()
+def call_dot(a, a0, b, b0, count):
+    return dot(a, a0, b, b0, count)
+
+
+@pytest.mark.parametrize("full", [True, False])
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("shift", [0, 7, 24])
+def test_a_listed_product_is_its_formula_and_touches_nothing_else(full, count, shift):
+    random = np.random.default_rng([count, shift])
+    panels, quads = ROW_PANELS if full else 1, 40
+    a = np.where(random.random(4 * quads + 3) < 0.3, 127, random.integers(0, 128, 4 * quads + 3))
+    b_panel = 64 * quads + 16
+    b = random.integers(-127, 128, 5 + panels * b_panel).astype(np.int8)
+    index = np.sort(random.choice(quads, count, replace=False)).astype(np.int32)
+    bias = random.integers(-(2**24), 2**24, 16 * panels + 3).astype(np.int32)
+    y = np.full(16 * panels + 9, 200, np.uint8)
+
+    call_listed(
+        full, a.astype(np.uint8), 3, np.append(index, [99]).astype(np.int32), count, b, 5, b_panel,
+        bias, 3, shift, y, 4,
+    )  # fmt: skip
+
+    for v, lane in itertools.product(range(panels), range(16)):
+        total = int(bias[3 + 16 * v + lane]) + sum(
+            int(a[3 + 4 * k + j]) * int(b[5 + v * b_panel + (16 * k + lane) * 4 + j])
+            for k, j in itertools.product(index, range(4))
+        )
+        assert y[4 + 16 * v + lane] == min(max(total >> shift, 0), 127)
+    assert (y[:4] == 200).all()
+    assert (y[4 + 16 * panels :] == 200).all()
+
+
+def rank_one_case(random, count, shift, largest):
+    """(pairs, x, n, index, d, units, w) with inputs up to ``largest``."""
+    x = np.where(
+        random.random((count, 4)) < 0.4, largest, random.integers(0, largest + 1, (count, 4))
+    )
+    n = np.where(
+        random.random((count, 4)) < 0.2, 2**shift - 1, random.integers(0, 2**shift, (count, 4))
+    )
+    pairs = np.empty((count + 1, 4), np.uint32)
+    for j in range(2):
+        pairs[:count, j] = x[:, j] | x[:, j + 2] << 16
+        pairs[:count, 2 + j] = n[:, j] | n[:, j + 2] << 16
+    pairs[count] = 2**32 - 1
+    index = np.sort(random.choice(count + 9, count, replace=False)).astype(np.int32)
+    d = np.where(random.random(19) < 0.4, 127, random.integers(0, 128, 19))
+    d = (d * random.choice([-1, 1], 19)).astype(np.int32)
+    units = random.integers(0, 2**32, 19, np.uint32)
+    w = np.clip(random.integers(-140, 141, 64 * (count + 9) + 11), -127, 127).astype(np.int8)
+    return pairs, x, n, index, d, units, w
+
+
+def assert_rank_one_is_its_formula(count, shift, largest, seed):
+    pairs, x, n, index, d, units, w = rank_one_case(
+        np.random.default_rng(seed), count, shift, largest
+    )
+    wanted, wanted_changes = w.astype(np.int64), 0
+    for t, lane, j in itertools.product(range(count), range(16), range(4)):
+        noise = int(n[t, j]) ^ (int(units[3 + lane]) & (2**shift - 1))
+        step = (int(x[t, j]) * int(d[3 + lane]) + noise) >> shift
+        at = 5 + (int(index[t]) * 16 + lane) * 4 + j
+        new = max(-127, min(127, int(w[at]) + step))
+        wanted_changes += new != w[at]
+        wanted[at] = new
+
+    changed = call_rank_one(pairs, index, count, d, 3, units, shift, w, 5)
+
+    assert w.tolist() == wanted.tolist()
+    assert changed == wanted_changes
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize(
+    ("shift", "largest"), [(8, 127), (8, 64), (9, 127), (13, 127), (14, 127), (14, 1), (8, 0)]
+)
+def test_a_rank_one_update_is_its_formula_and_touches_nothing_else(count, shift, largest):
+    # The largest inputs that the docstring allows.
+    assert_rank_one_is_its_formula(count, shift, min(largest, (2**15 - 2**shift) // 127), count)
+
+
+@repeatable(60)
+@given(st.integers(0, 12), st.integers(8, 14), st.integers(0, 127), st.integers(0, 2**32 - 1))
+def test_a_rank_one_update_is_its_formula_for_random_arguments(count, shift, largest, seed):
+    assert_rank_one_is_its_formula(count, shift, min(largest, (2**15 - 2**shift) // 127), seed)
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 3, 17])
+def test_a_dot_product_is_the_sum_of_its_products(blocks):
+    random = np.random.default_rng(blocks)
+    a = random.integers(0, 128, 7 + DOT * 20, np.uint8)
+    b = random.integers(-127, 128, 9 + DOT * 20).astype(np.int8)
+    count = blocks * DOT
+
+    total = call_dot(a, 7, b, 9, count)
+
+    assert total == int(a[7 : 7 + count].astype(int) @ b[9 : 9 + count].astype(int))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_largest_dot_product_does_not_wrap(sign):
+    count = 131_072
+    a, b = np.full(count, 127, np.uint8), np.full(count, 127 * sign, np.int8)
+    a[-1] = 0  # the padding behind 131,071 units
+
+    assert call_dot(a, 0, b, 0, count) == sign * 127 * 127 * 131_071

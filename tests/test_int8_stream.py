@@ -1,0 +1,157 @@
+"""The update by a single sample: inputs rounded first, and no bias from it."""
+
+import numpy as np
+import pytest
+import reference_int8 as oracle
+from checks import PLAIN_PYTHON, assert_allocates_nothing, compiled_only, repeatable
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ffedge.kernels.int8.dense import fill_words
+from ffedge.kernels.int8.stream import LEAST_SHIFT, input_shift, thin, update_one
+
+pytestmark = pytest.mark.kernels
+
+SHIFTS = range(LEAST_SHIFT, 25)
+
+
+class Case:
+    """Arguments of ``update_one``, packed and plain."""
+
+    def __init__(self, seed, inputs, units, shift):
+        random = np.random.default_rng(seed)
+        self.shift = shift
+        self.x = np.maximum(random.integers(-127, 128, inputs), 0)
+        self.x[random.random(inputs) < 0.2] = 127
+        self.d = random.integers(-127, 128, units)
+        self.d[random.random(units) < 0.3] = 0
+        self.W = random.integers(-127, 128, (inputs, units))
+        self.W[random.random(self.W.shape) < 0.2] = -127
+        self.weight = oracle.pack_weights(self.W)
+        self.delta = oracle.pack_units(self.d, np.int32)
+        self.input_words = random.integers(0, 2**32, -(-inputs // 4) * 4, np.uint32)
+        self.unit_words = random.integers(0, 2**32, oracle.panels(units) * 16, np.uint32)
+        self.pairs = np.full((-(-inputs // 4), 4), 99, np.uint32)
+        self.listed = np.full(-(-inputs // 4), 99, np.int32)
+
+    def run(self):
+        return update_one(
+            oracle.pack_rows(self.x[None]), self.delta, self.shift, self.input_words,
+            self.unit_words, self.pairs, self.listed, self.weight,
+        )  # fmt: skip
+
+    def wanted(self):
+        inputs, units = self.W.shape
+        return oracle.update_one(
+            self.x, self.d, self.shift, self.input_words[:inputs].tolist(),
+            self.unit_words[:units].tolist(), self.W,
+        )  # fmt: skip
+
+    def assert_equals_the_oracle(self):
+        wanted, wanted_changes = self.wanted()
+
+        changed = self.run()
+
+        assert self.weight.tolist() == oracle.pack_weights(wanted).tolist()
+        assert changed == wanted_changes
+
+
+@pytest.mark.parametrize("shift", SHIFTS)
+def test_the_shift_is_split_within_the_bounds_of_the_product(shift):
+    fall = input_shift(shift)
+
+    assert fall == oracle.input_shift(shift)
+    assert 0 <= fall <= 10
+    largest = int(oracle.stochastic(127, fall, 2**32 - 1))
+    assert largest * 127 + 2 ** (shift - fall) <= 2**15
+
+
+@pytest.mark.parametrize("shift", SHIFTS)
+def test_the_update_equals_the_oracle_and_leaves_the_padding_zero(shift):
+    shapes = [(5, 17)] if PLAIN_PYTHON else [(1, 1), (5, 17), (33, 50), (64, 130), (131, 16)]
+    for inputs, units in shapes:
+        Case([shift, inputs], inputs, units, shift).assert_equals_the_oracle()
+
+
+@repeatable(30)
+@given(
+    st.integers(1, 70), st.integers(1, 120), st.sampled_from(SHIFTS), st.integers(0, 2**32 - 1)
+)  # fmt: skip
+def test_the_update_equals_the_oracle_for_random_shapes(inputs, units, shift, seed):
+    Case(seed, inputs, units, shift).assert_equals_the_oracle()
+
+
+def test_a_group_whose_inputs_all_round_to_zero_is_left_out():
+    x, words = np.zeros((1, 16), np.uint8), np.zeros(16, np.uint32)
+    x[0, :3], x[0, 8:10] = 127, 1
+    words[9] = 2**32 - 1  # rounds 1 / 128 up
+    pairs, listed = np.zeros((4, 4), np.uint32), np.zeros(4, np.int32)
+
+    assert thin(x, 4, 15, words, pairs, listed) == 1
+
+    assert listed[0] == 2
+    assert pairs[0].tolist() == [0, 1, 0, 255]
+
+
+def test_weights_saturate_at_127_and_never_become_minus_128():
+    case = Case(3, 9, 33, 8)
+    for _ in range(50):
+        case.run()
+
+    assert case.weight.min() == -127
+    assert case.weight.max() == 127
+
+
+def test_a_delta_of_zero_changes_nothing_whatever_the_noise():
+    case = Case(4, 33, 50, 8)
+    case.input_words[:], case.unit_words[:], case.delta[:] = 2**32 - 1, 0, 0
+    before = case.weight.copy()
+
+    assert case.run() == 0
+    assert (case.weight == before).all()
+
+
+@pytest.mark.parametrize(
+    ("x", "d", "shift", "calls"),
+    [(127, 127, 8, 10), (127, -127, 11, 20), (1, 1, 8, 60), (1, -1, 13, 400), (40, 3, 15, 100),
+     (90, -90, 17, 60), (127, 127, 24, 200)],
+)  # fmt: skip
+def test_the_mean_of_updates_is_the_exact_update_as_often_as_independent_draws(x, d, shift, calls):
+    inputs, units = (16, 16) if PLAIN_PYTHON else (1024, 480)
+    calls = 20 if PLAIN_PYTHON else calls
+    exact, rows = x * d / 2**shift, np.full((1, inputs), x, np.uint8)
+    input_words, unit_words = np.empty(inputs, np.uint32), np.empty(units, np.uint32)
+    pairs, listed = np.empty((inputs // 4, 4), np.uint32), np.empty(inputs // 4, np.int32)
+    weight, delta = (
+        np.empty((units // 16, inputs // 4, 16, 4), np.int8),
+        np.full(units, d, np.int32),
+    )
+    moved = []
+    for seed in range(calls):
+        fill_words(seed, 0, input_words)
+        fill_words(seed, 1 << 32, unit_words)
+        weight[:] = 0
+        update_one(rows, delta, shift, input_words, unit_words, pairs, listed, weight)
+        moved.append(weight.mean(dtype=np.float64))
+
+    # Weights of one input share its rounding: the spread is that of the inputs' mean, and of the
+    # products' draws within.
+    share = x / 2 ** input_shift(shift) % 1
+    left = abs(d) / 2 ** (shift - input_shift(shift))
+    spread = np.sqrt((share * (1 - share) * left**2 + 0.25 / units) / (inputs * calls))
+    assert abs(np.mean(moved) - exact) < 4 * spread
+
+
+@compiled_only
+def test_the_update_allocates_nothing():
+    case = Case(5, 784, 100, 12)
+
+    x = oracle.pack_rows(case.x[None])
+
+    def step():
+        update_one(
+            x, case.delta, 12, case.input_words, case.unit_words, case.pairs, case.listed,
+            case.weight,
+        )  # fmt: skip
+
+    assert_allocates_nothing(step)
