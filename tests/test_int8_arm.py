@@ -1,8 +1,8 @@
 """The int8 kernels on emulated 64-bit Arm: every bit as on this machine.
 
-Needs what tools/arm_root.py makes, and minutes: run it with ``pytest -m arm``. A JIT run is 60 s
-of compiling under emulation and 15 s of training, so all runs are started at once, one for each
-core of this machine.
+Needs what tools/arm_root.py makes, and minutes: run it with ``pytest -m arm``. A training run is
+nearly all compiling under emulation, 100 s of it, so the runs of all selected tests are started
+at once, as many at a time as this machine has cores.
 """
 
 import os
@@ -54,14 +54,21 @@ def check_primitives(processor):
 
 
 @pytest.fixture(scope="module")
-def jobs(tmp_path_factory):
-    """What has been started, by kind and processor."""
+def jobs(request, tmp_path_factory):
+    """What the selected tests wait for, by processor and path or by processor alone."""
     for processor in PATHS:
         arm_python(processor)
     folder = tmp_path_factory.mktemp("arm")
+    selected = [item for item in request.session.items if "jobs" in item.fixturenames]
+    cases = [item.callspec.params for item in selected]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        started = {case: pool.submit(train, folder, *case) for case in CASES}
-        started |= {processor: pool.submit(check_primitives, processor) for processor in PATHS}
+        started = {}
+        for case in cases:
+            processor, path = case["processor"], case.get("path")
+            if path:
+                started[processor, path] = pool.submit(train, folder, processor, path)
+            else:
+                started[processor] = pool.submit(check_primitives, processor)
         yield started
 
 
