@@ -24,13 +24,14 @@ FLOORS = [
 #: Packages beyond Python and NumPy: the only files that may import each, anywhere in the file.
 ROOMS = {
     "numba": (
+        "kernels/aarch64.py",
         "kernels/jit.py",
         "kernels/simd.py",
         "kernels/int8/vector.py",
         "kernels/int8/dot4.py",
         "kernels/int8/single.py",
     ),
-    "llvmlite": ("kernels/simd.py", "kernels/int8/vector.py"),
+    "llvmlite": ("kernels/aarch64.py", "kernels/simd.py", "kernels/int8/vector.py"),
     "onnx": ("export/onnx_check.py", "export/onnx_int8_check.py"),
     "onnxruntime": ("export/onnx_check.py", "export/onnx_int8_check.py"),
     "sklearn": ("checks.py", "parameters.py"),

@@ -1,16 +1,15 @@
 """The int8 export on processors that nobody here owns: ONNX Runtime inside an emulator.
 
-Needs qemu-user (Debian: `apt install qemu-user`); skips by name without it, and fails instead
-where FFEDGE_REQUIRE_EMULATORS is set.
+Needs qemu-user (Debian: `apt install qemu-user`), and for Arm what tools/arm_root.py makes.
 """
 
-import os
-import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from checks import child_environment
+from emulated import arm_python, x86_emulator
 
 from ffedge.export import export_onnx
 from ffedge.model import Model
@@ -23,8 +22,6 @@ from ffedge.sources import load
 from ffedge.trainer import Trainer
 
 onnxruntime = pytest.importorskip("onnxruntime")
-
-EMULATOR = "qemu-x86_64"
 
 SCRIPT = """
 import sys
@@ -40,16 +37,6 @@ for path in sys.argv[2:]:
 """
 
 
-@pytest.fixture(scope="module")
-def emulator():
-    found = shutil.which(EMULATOR)
-    if found is None:
-        if os.environ.get("FFEDGE_REQUIRE_EMULATORS"):
-            pytest.fail(f"{EMULATOR} is required and not installed")
-        pytest.skip(f"{EMULATOR} is not installed")
-    return found
-
-
 def trained(rule, parts):
     train, test = load("digits")
     network = Network.dense(64, (100, 70), 10, rule, precision="int8", input_parts=parts)
@@ -61,19 +48,39 @@ def trained(rule, parts):
     return Model(network, trainer.params, train.classes, train.feature_shape), test
 
 
-# Haswell: AVX2 without VNNI, where full-range bytes are wrong. SandyBridge: no AVX2 either.
-@pytest.mark.parametrize("processor", ["Haswell", "SandyBridge"])
-def test_onnxruntime_on_an_older_processor_gives_the_same_bits(emulator, tmp_path, processor):
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """(models, samples, the scores that ffedge computes here)."""
+    folder = tmp_path_factory.mktemp("models")
     paths, expected = [], []
     for i, (rule, parts) in enumerate([(Readout(), 1), (Readout(), 2), (Group(), 2)]):
         model, test = trained(rule, parts)
-        paths.append(str(tmp_path / f"{i}.onnx"))
+        paths.append(str(folder / f"{i}.onnx"))
         export_onnx(model, paths[-1], check="off")
         expected.append(Predictor(model).scores(test.features).astype(np.float32))
-    np.save(tmp_path / "samples.npy", test.features.astype(np.float32))
+    np.save(folder / "samples.npy", test.features.astype(np.float32))
+    return paths, str(folder / "samples.npy"), expected
 
-    command = [emulator, "-cpu", processor, sys.executable, "-c", SCRIPT]
-    subprocess.run([*command, str(tmp_path / "samples.npy"), *paths], check=True, timeout=300)
+
+def assert_same_bits(exported, *python):
+    paths, samples, expected = exported
+
+    subprocess.run(
+        [*python, "-c", SCRIPT, samples, *paths],
+        env=child_environment(PYTHONPATH=None), check=True, timeout=300,
+    )  # fmt: skip
 
     for path, scores in zip(paths, expected, strict=True):
         assert np.load(path + ".npy").tobytes() == scores.tobytes()
+
+
+# Haswell: AVX2 without VNNI, where full-range bytes are wrong. SandyBridge: no AVX2 either.
+@pytest.mark.parametrize("processor", ["Haswell", "SandyBridge"])
+def test_onnxruntime_on_an_older_processor_gives_the_same_bits(exported, processor):
+    assert_same_bits(exported, x86_emulator(), "-cpu", processor, sys.executable)
+
+
+@pytest.mark.arm
+@pytest.mark.parametrize("processor", ["cortex-a53", "cortex-a72", "cortex-a76"])
+def test_onnxruntime_on_arm_gives_the_same_bits(exported, processor):
+    assert_same_bits(exported, arm_python(processor, numba=False))

@@ -52,6 +52,7 @@ def test_paths_follow_the_processor(monkeypatch, machine, features, paths):
     monkeypatch.setattr(vector, "PLAIN_PYTHON", False)
     monkeypatch.setattr(vector.platform, "machine", lambda: machine)
     monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: found)
+    monkeypatch.setattr(vector, "has_dot_product", lambda: "dotprod" in features)
 
     assert available_paths() == paths
 

@@ -13,6 +13,7 @@ import platform
 from typing import Any
 
 from ...tensor import PANEL
+from ..aarch64 import has_dot_product
 from ..jit import PLAIN_PYTHON
 
 #: By path: int32 lanes of a register, rows and panels of a tile, panels of a single row.
@@ -32,11 +33,11 @@ def available_paths() -> tuple[str, ...]:
     machine = platform.machine()
     if PLAIN_PYTHON or machine not in ("x86_64", "AMD64", "aarch64", "arm64"):
         return ("generic",)
+    if machine in ("aarch64", "arm64"):
+        return ("dotprod", "neon", "generic") if has_dot_product() else ("neon", "generic")
     import llvmlite.binding as llvm
 
     has = llvm.get_host_cpu_features().get
-    if machine in ("aarch64", "arm64"):
-        return ("dotprod", "neon", "generic") if has("dotprod") else ("neon", "generic")
     found = []
     if has("avx512vnni") and has("avx512vl") and has("avx512bw"):
         found.append("avx512vnni")
