@@ -24,7 +24,7 @@ from ffedge.kernels.int8.dot4 import (
     tile_one,
     tile_row,
 )
-from ffedge.kernels.jit import kernel
+from ffedge.kernels.provider import kernel
 
 pytestmark = pytest.mark.kernels
 

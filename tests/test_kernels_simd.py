@@ -12,7 +12,7 @@ from checks import PLAIN_PYTHON, assert_close, child_environment, sparse_rows, w
 
 from ffedge.kernels import simd
 from ffedge.kernels.dense import add_gradient, dense_forward
-from ffedge.kernels.jit import kernel
+from ffedge.kernels.provider import kernel
 from ffedge.kernels.optimize import momentum
 from ffedge.kernels.readout import readout_scores
 from ffedge.kernels.simd import (

@@ -22,15 +22,14 @@ Arrays are flat in memory, offsets in elements. Sums wrap at 32 bits; callers ke
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ...tensor import PANEL
-from ..jit import PLAIN_PYTHON
+from .. import cpu
+from ..provider import COMPILES, LIBRARY, NAME, PLAIN_PYTHON
 
 #: By path: int32 lanes of a register, rows and panels of a tile, panels of a single row.
 SHAPES = {
@@ -46,24 +45,17 @@ SHAPES = {
 
 def available_paths() -> tuple[str, ...]:
     """The paths this machine can run, best first; asked of the CPU, never tried out."""
-    machine = platform.machine()
-    if PLAIN_PYTHON or machine not in ("x86_64", "AMD64", "aarch64", "arm64"):
+    if NAME == "lowering":
+        return tuple(SHAPES)
+    if LIBRARY is not None:
+        return LIBRARY.int8_paths
+    known = cpu.INT8_PATHS.get(cpu.architecture())
+    if PLAIN_PYTHON or known is None:
         return ("generic",)
     import llvmlite.binding as llvm
 
-    has = llvm.get_host_cpu_features().get
-    if machine in ("aarch64", "arm64"):
-        return ("dotprod", "neon", "generic") if has("dotprod") else ("neon", "generic")
-    found = []
-    if has("avx512vnni") and has("avx512vl") and has("avx512bw"):
-        found.append("avx512vnni")
-    if has("avxvnni"):
-        found.append("avxvnni")
-    if has("avx2"):
-        found.append("avx2")
-    if has("ssse3"):
-        found.append("ssse3")
-    return (*found, "generic")
+    # LLVM compiles for what it sees itself.
+    return cpu.runnable(known, cpu.seen_by_llvm(llvm.get_host_cpu_features()))
 
 
 def host_path() -> str:
@@ -71,9 +63,7 @@ def host_path() -> str:
 
     "avx512" stands for avx512vnni and "sse" for ssse3, so that one word forces both precisions.
     """
-    forced = os.environ.get("FFEDGE_SIMD", "")
-    forced = {"avx512": "avx512vnni", "sse": "ssse3"}.get(forced, forced)
-    paths = available_paths()
+    forced, paths = cpu.forced(cpu.INT8_WORDS), available_paths()
     return forced if forced in paths else paths[0]
 
 
@@ -348,7 +338,7 @@ def _vector_round_into(path: str, panels: int) -> Callable[..., int]:
 PATH = host_path()
 _LANES, ROWS, PANELS, ROW_PANELS = SHAPES[PATH]
 # Module globals on purpose: an intrinsic captured in a closure never hits the disk cache.
-if PLAIN_PYTHON:
+if not COMPILES:
     tile_full, tile_row = _plain_tile(ROWS, PANELS), _plain_tile(1, ROW_PANELS)
     tile_column, tile_one = _plain_tile(ROWS, 1), _plain_tile(1, 1)
     round_full, round_one = _plain_round_into(PANELS), _plain_round_into(1)

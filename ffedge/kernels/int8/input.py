@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..jit import kernel
+from ..provider import kernel
 
 #: Every layer's input is in units of 2**-INPUT_EXP.
 INPUT_EXP = 4

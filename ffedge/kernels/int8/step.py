@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..jit import kernel
+from ..provider import kernel
 from ..random import bits
 from .classes import class_errors
 from .dense import fill_words, forward, interleave, update, update_bias
