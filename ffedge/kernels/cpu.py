@@ -19,14 +19,17 @@ _LLVM_NAMES = {
     "asimddp": "dotprod",
     "avx512_vnni": "avx512vnni",
     "avx_vnni": "avxvnni",
+    "bmi1": "bmi",
     "pni": "sse3",
+    "sse4_1": "sse4.1",
+    "sse4_2": "sse4.2",
 }
 
 _AVX2 = ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "sse4.2", "ssse3", "popcnt")
 _AVX512 = (*_AVX2, "avx512f", "avx512vl", "avx512bw", "avx512dq", "avx512cd")
 
 #: By architecture and path, best path first: the features that code for it may use.
-INT8_PATHS = {
+INT8_PATHS: dict[str, dict[str, tuple[str, ...]]] = {
     "x86_64": {
         "avx512vnni": (*_AVX512, "avx512vnni"),
         "avxvnni": (*_AVX2, "avxvnni"),
@@ -36,9 +39,9 @@ INT8_PATHS = {
     },
     "aarch64": {"dotprod": ("neon", "dotprod"), "neon": ("neon",), "generic": ()},
 }
-FLOAT_PATHS = {
-    "x86_64": {"avx512": _AVX512, "avx2": _AVX2, "sse": (), "generic": ()},
-    "aarch64": {"neon": ("neon",), "generic": ()},
+FLOAT_PATHS: dict[str, dict[str, tuple[str, ...]]] = {
+    "x86_64": {"avx512": _AVX512, "avx2": _AVX2, "sse": ()},
+    "aarch64": {"neon": ("neon",)},
 }
 
 #: One word of ``FFEDGE_SIMD`` forces both precisions.
@@ -57,8 +60,7 @@ def parse(text: str) -> frozenset[str]:
     for line in text.splitlines():
         key, _, value = line.partition(":")
         if key.strip() in ("flags", "Features"):
-            names = (name.replace("sse4_", "sse4.").replace("bmi1", "bmi") for name in value.split())
-            found.append(frozenset(_LLVM_NAMES.get(name, name) for name in names))
+            found.append(frozenset(_LLVM_NAMES.get(name, name) for name in value.split()))
     return frozenset.intersection(*found) if found else frozenset()
 
 
@@ -80,6 +82,15 @@ def runnable(paths: dict[str, tuple[str, ...]], has: Iterable[str]) -> tuple[str
     """Of one architecture's ``paths`` those whose features are all there, best first."""
     present = frozenset(has)
     return tuple(path for path, needs in paths.items() if present.issuperset(needs))
+
+
+def chosen(
+    families: dict[str, dict[str, tuple[str, ...]]], words: dict[str, str] | None = None
+) -> str:
+    """The path in use on this machine: what ``FFEDGE_SIMD`` asks for, or the best."""
+    paths = runnable(families.get(architecture(), {"generic": ()}), features())
+    wanted = forced(words)
+    return wanted if wanted in paths else paths[0]
 
 
 def forced(words: dict[str, str] | None = None) -> str:

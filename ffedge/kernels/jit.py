@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba import njit
 
 from .folders import digest_of, first_private
 
-# Numba makes the attributes of this module when it is loaded.
+# Numba makes the attributes of its config when it is loaded, and hides some of njit's options.
+njit: Any = numba.njit
 config: Any = numba.config
 
 

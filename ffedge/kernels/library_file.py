@@ -36,7 +36,7 @@ MACHINES = {"x86_64": 62, "aarch64": 183}
 _CHECKSUM = b"\nchecksum "
 
 
-class NotOurs(Exception):
+class NotOursError(Exception):
     """A file that is no library of this interface; the message says what was found instead."""
 
 
@@ -56,13 +56,13 @@ class LibraryFile:
 
 
 def note_of(data: bytes) -> tuple[int, int]:
-    """(offset, bytes) of the note's text in an ELF file. Raises NotOurs."""
+    """(offset, bytes) of the note's text in an ELF file. Raises NotOursError."""
     if len(data) < 64 or data[:6] != b"\x7fELF\x02\x01":
-        raise NotOurs("it is no 64-bit ELF file")
+        raise NotOursError("it is no 64-bit ELF file")
     (offset,) = struct.unpack_from("<Q", data, 32)
     size, count = struct.unpack_from("<HH", data, 54)
     if size != 56 or count > 16 or offset + size * count > len(data):
-        raise NotOurs("its program headers are damaged")
+        raise NotOursError("its program headers are damaged")
     for i in range(count):
         kind, _, start, _, _, nbytes = struct.unpack_from("<IIQQQQ", data, offset + size * i)
         if kind != 4 or nbytes < 20 or start + nbytes > len(data):
@@ -72,7 +72,7 @@ def note_of(data: bytes) -> tuple[int, int]:
             if text > nbytes - 20:
                 break
             return start + 20, text
-    raise NotOurs("it holds no note of ffedge")
+    raise NotOursError("it holds no note of ffedge")
 
 
 def seal(data: bytes) -> bytes:
@@ -85,7 +85,7 @@ def _checksum_at(data: bytes) -> int:
     start, size = note_of(data)
     found = data.find(_CHECKSUM, start, start + size)
     if found < 0 or found + len(_CHECKSUM) + 8 > start + size:
-        raise NotOurs("its note has no checksum")
+        raise NotOursError("its note has no checksum")
     return found + len(_CHECKSUM)
 
 
@@ -94,18 +94,18 @@ def _checksum(data: bytes, at: int) -> int:
 
 
 def read(path: Path) -> LibraryFile:
-    """The facts of the library at ``path``. Raises NotOurs, and OSError as the system does."""
+    """The facts of the library at ``path``. Raises NotOursError, and OSError as the system does."""
     with open(path, "rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise NotOurs(f"it is larger than {MAX_BYTES:,} B")
+        raise NotOursError(f"it is larger than {MAX_BYTES:,} B")
     start, size = note_of(data)
     text = data[start : start + size].decode("ascii", "replace")
     if text.splitlines()[:1] != [INTERFACE]:
-        raise NotOurs(f"its interface is {text[:24].splitlines()[0]!r}, not {INTERFACE!r}")
+        raise NotOursError(f"its interface is {text[:24].splitlines()[0]!r}, not {INTERFACE!r}")
     at = _checksum_at(data)
     if data[at : at + 8] != f"{_checksum(data, at):08x}".encode():
-        raise NotOurs("its checksum does not fit: the file is damaged")
+        raise NotOursError("its checksum does not fit: the file is damaged")
     words = [line.split() for line in text.splitlines()[1:] if line]
     facts = {line[0]: line[1:] for line in words if line[0] not in ("paths", "kernel")}
     try:
@@ -119,9 +119,9 @@ def read(path: Path) -> LibraryFile:
                 kernels.append((line[1], tuple(line[2:arrow]), tuple(line[arrow + 1 :])))
         paths = {line[1]: tuple(line[2:]) for line in words if line[0] == "paths"}
     except (KeyError, IndexError, ValueError):
-        raise NotOurs("its note cannot be read") from None
+        raise NotOursError("its note cannot be read") from None
     if struct.unpack_from("<H", data, 18)[0] != MACHINES.get(architecture):
-        raise NotOurs(f"its code is not for {architecture}, as its note says")
+        raise NotOursError(f"its code is not for {architecture}, as its note says")
     return LibraryFile(
         path, len(data), architecture, target, sources, " ".join(facts.get("built-with", [])),
         facts["checksum"][0], paths, tuple(kernels),

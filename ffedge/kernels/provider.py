@@ -42,9 +42,7 @@ def choose() -> Choice:
     if forced == "lowering":
         return Choice("lowering", "the kernels are being lowered")
     if forced not in ("", *PROVIDERS):
-        raise ConfigError(
-            f"FFEDGE_KERNELS: expected one of {', '.join(PROVIDERS)}, got {forced!r}"
-        )
+        raise ConfigError(f"FFEDGE_KERNELS: expected one of {', '.join(PROVIDERS)}, got {forced!r}")
     if forced == "python":
         return Choice("python", "FFEDGE_KERNELS=python")
     switched_off = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")

@@ -14,8 +14,8 @@ import numpy as np
 from ..tensor import PANEL
 from .classes import SMALLEST_ERROR, log_softmax
 from .elementary import exp, log1p
-from .provider import REORDER, kernel
 from .optimize import flush
+from .provider import REORDER, kernel
 from .random import uniform
 
 

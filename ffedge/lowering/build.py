@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -47,10 +47,17 @@ class Built:
     paths: tuple[str, ...]
 
 
-def build(target: Target, progress: Callable[[str], None] = lambda text: None) -> Built:
+def build(
+    target: Target,
+    progress: Callable[[str], None] = lambda text: None,
+    *,
+    has: Iterable[str] | None = None,
+) -> Built:
     """A library of all kernels for ``target``; the same sources give the same bytes.
 
-    progress: called with the name of each vector path before it is lowered.
+    progress: called with the name of each vector path before it is lowered
+    has: None for all vector paths; else the features of one processor, for its best path only
+
     Raises MissingDependencyError without Numba, ConfigError if the kernels cannot be lowered.
     """
     for package in ("numba", "llvmlite"):
@@ -61,7 +68,9 @@ def build(target: Target, progress: Callable[[str], None] = lambda text: None) -
     results: dict[int, list[str]] = {}
     objects, symbols, lines = [], [], []
     for family, paths in families.items():
-        known = paths[target.architecture]
+        known = tuple(paths[target.architecture])
+        if has is not None:
+            known = cpu.runnable(paths[target.architecture], has)[:1]
         lines.append(f"paths {family} {' '.join(known)}")
         for path in known:
             progress(f"{family} {path}")
@@ -113,5 +122,3 @@ def _lower(family: str, path: str, target: Target) -> Lowered:
             )
         lines = [line.split() for line in done.stdout.splitlines()]
         return {int(line[0]): line[1:] for line in lines}, output.read_bytes()
-
-

@@ -12,8 +12,9 @@ AArch64, where a kernel's pages may be 4, 16 or 64 KiB.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..kernels.library_file import MACHINES, NOTE_NAME, NOTE_TYPE
 from .relocations import LinkError, relocate
@@ -55,9 +56,7 @@ class Object:
         self.machine: int = struct.unpack_from("<H", data, 18)[0]
         (start,) = struct.unpack_from("<Q", data, 40)
         size, count, names = struct.unpack_from("<HHH", data, 58)
-        headers = [
-            struct.unpack_from("<IIQQQQIIQQ", data, start + i * size) for i in range(count)
-        ]
+        headers = [struct.unpack_from("<IIQQQQIIQQ", data, start + i * size) for i in range(count)]
         self.sections: dict[int, Section] = {}
         self.symbols: list[Symbol] = []
         for i, (label, kind, flags, _, offset, nbytes, _, _, align, _) in enumerate(headers):
@@ -242,14 +241,16 @@ def _hash_table(names: list[str]) -> bytes:
 
 
 def _with_headers(
-    image: bytearray, machine: int, programs: list[tuple[int, ...]], sections: list[tuple[object, ...]]
+    image: bytearray,
+    machine: int,
+    programs: Sequence[tuple[int, ...]],
+    sections: Sequence[tuple[Any, ...]],
 ) -> bytes:
-    labels, label_at = _string_table([str(section[0]) for section in sections] + [".shstrtab"])
+    labels, label_at = _string_table([section[0] for section in sections] + [".shstrtab"])
     labels_offset = len(image)
     table_offset = _up(labels_offset + len(labels), 8)
-    rows = [
-        (*(label_at[str(section[0])], *section[1:]),) for section in sections
-    ] + [(label_at[".shstrtab"], 3, 0, 0, labels_offset, len(labels), 0, 0, 1, 0)]
+    rows = [(label_at[section[0]], *section[1:]) for section in sections]
+    rows += [(label_at[".shstrtab"], 3, 0, 0, labels_offset, len(labels), 0, 0, 1, 0)]
     image += labels + bytes(table_offset - labels_offset - len(labels)) + bytes(64)
     for row in rows:
         image += struct.pack("<IIQQQQIIQQ", *row)
@@ -262,5 +263,3 @@ def _with_headers(
             "<IIQQQQQQ", kind, flags, offset, address, address, size, size, align
         )
     return bytes(image)
-
-

@@ -8,6 +8,7 @@ triple, one C function per signature (``record``), and LLVM's optimiser for the 
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 import re
@@ -18,7 +19,8 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import cgutils as untyped_cgutils
+from numba.core import types as untyped_types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.cpu import CPUContext
@@ -29,13 +31,32 @@ from ..kernels.library import family_of
 from ..kernels.signatures import read_table, split
 from .relocations import LinkError
 
+# Numba has type hints for users only, not for what is used here.
+cgutils: Any = untyped_cgutils
+types: Any = untyped_types
+
 TRIPLES = {
     "x86_64": "x86_64-unknown-linux-gnu",
     "aarch64": "aarch64-unknown-linux-gnu",
 }
 
-#: What a target's features are added to.
-BASELINES = {"x86_64": "x86-64", "aarch64": "generic"}
+#: What some of the processors can do that code is scheduled for, and others cannot.
+_NOT_EVERYWHERE: dict[str, tuple[str, ...]] = {
+    "x86_64": (),
+    "aarch64": (
+        "aes",
+        "crc",
+        "dotprod",
+        "fullfp16",
+        "lse",
+        "ras",
+        "rcpc",
+        "rdm",
+        "sha2",
+        "spe",
+        "ssbs",
+    ),
+}
 
 _NUMBERS = {
     "b1": types.boolean, "i1": types.int8, "u1": types.uint8, "i2": types.int16,
@@ -64,20 +85,21 @@ declare float @llvm.copysign.f32(float, float)
 
 _CODES = {number: code for code, number in _NUMBERS.items()}
 
+
 def main(arguments: list[str]) -> int:
     """Write the object; one line on stdout for each function: its number and its results."""
     family, path, architecture, tuned_for, output = arguments
     _never_run()
     known = (cpu.INT8_PATHS if family == "int8" else cpu.FLOAT_PATHS)[architecture]
-    features = ",".join(f"+{name}" for name in known[path])
+    features = [f"-{name}" for name in _NOT_EVERYWHERE[architecture]]
+    features += [f"+{name}" for name in known[path]]
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     machine = llvm.Target.from_triple(TRIPLES[architecture]).create_target_machine(
-        cpu=BASELINES[architecture], features=features, opt=3, reloc="pic", codemodel="small"
+        cpu=tuned_for, features=",".join(features), opt=3, reloc="pic", codemodel="small"
     )
     head = (
-        f'target datalayout = "{machine.target_data}"\n'
-        f'target triple = "{TRIPLES[architecture]}"\n'
+        f'target datalayout = "{machine.target_data}"\ntarget triple = "{TRIPLES[architecture]}"\n'
     )
     whole = llvm.parse_assembly(head)
     names: list[str] = []
@@ -91,8 +113,9 @@ def main(arguments: list[str]) -> int:
         results, texts = lower(name, words, symbol, seen)
         names.append(symbol)
         print(number, *results)
+        size = " optsize minsize" if _rare(words, read_table()[name]) else ""
         for text in texts:
-            whole.link_in(llvm.parse_assembly(head + _retargeted(text, tuned_for)))
+            whole.link_in(llvm.parse_assembly(head + _retargeted(text, size)))
     whole.link_in(llvm.parse_assembly(head + _intrinsics(whole)))
     if architecture == "x86_64" and "avx" not in known[path]:
         whole = llvm.parse_assembly(_with_floor(str(whole)))
@@ -102,14 +125,14 @@ def main(arguments: list[str]) -> int:
 
 def _never_run() -> None:
     """Let Numba type and lower for another machine: LLVM would abort in code for this one."""
-    JITCodeLibrary._finalize_specific = lambda self: None
+    setattr(JITCodeLibrary, "_finalize_specific", lambda self: None)  # noqa: B010
     kept: list[list[Any]] = []
 
     def no_pointer(*_: Any) -> Any:
         kept.append([])
         return kept[-1].append
 
-    CPUContext.get_executable = no_pointer
+    setattr(CPUContext, "get_executable", no_pointer)  # noqa: B010
 
 
 def find_kernels() -> dict[str, Any]:
@@ -233,33 +256,55 @@ def _array(context: Any, builder: Any, kind: Any, descriptor: Any) -> Any:
     """Numba's array structure of the descriptor: data, then the shape; C-contiguous."""
     int64 = ir.IntType(64)
     numbers = [
-        builder.load(builder.gep(descriptor, [ir.Constant(int64, i)]))
-        for i in range(1 + kind.ndim)
+        builder.load(builder.gep(descriptor, [ir.Constant(int64, i)])) for i in range(1 + kind.ndim)
     ]
-    array = context.make_array(kind)(context, builder)
     itemsize = context.get_abi_sizeof(context.get_data_type(kind.dtype))
-    strides, nbytes = [], ir.Constant(int64, itemsize)
+    strides: list[Any] = []
+    nbytes = ir.Constant(int64, itemsize)
     for size in reversed(numbers[1:]):
         strides.insert(0, nbytes)
         nbytes = builder.mul(nbytes, size, flags=["nsw"])
-    pointer = builder.inttoptr(numbers[0], array.data.type)
-    context.populate_array(
-        array, data=pointer, shape=cgutils.pack_array(builder, numbers[1:]),
-        strides=cgutils.pack_array(builder, strides), itemsize=ir.Constant(int64, itemsize),
-        meminfo=None,
-    )  # fmt: skip
-    return array._getvalue()
+    fields = {name: i for i, name in enumerate(context.data_model_manager[kind]._fields)}
+    value: Any = ir.Constant(context.get_value_type(kind), None)
+
+    def put(part: Any, name: str) -> None:
+        # Not through memory: only so does LLVM see in time that the last stride is a constant.
+        nonlocal value
+        value = builder.insert_value(value, part, fields[name])
+
+    put(builder.inttoptr(numbers[0], context.get_value_type(types.CPointer(kind.dtype))), "data")
+    put(cgutils.pack_array(builder, numbers[1:]), "shape")
+    put(cgutils.pack_array(builder, strides), "strides")
+    put(ir.Constant(int64, itemsize), "itemsize")
+    nitems = functools.reduce(builder.mul, numbers[1:])
+    put(nitems, "nitems")
+    return value
 
 
-def _retargeted(text: str, tuned_for: str) -> str:
-    """IR without the host's layout; every function is scheduled for one processor.
+def _rare(words: tuple[str, ...], all_: list[tuple[str, ...]]) -> bool:
+    """Whether a signature has 64-bit row numbers where 32 bits would do: data of 2**31 rows.
+
+    Those are made small instead of fast: they would be a fifth of the library.
+    """
+    usual = tuple("i4[1]" if word == "i8[1]" else word for word in words)
+    swapped = ((*words[:i], "i4[1]", *words[i + 1 :]) for i in range(len(words)))
+    return usual != words and any(
+        other in all_ for i, other in enumerate(swapped) if words[i] == "i8[1]"
+    )
+
+
+def _retargeted(text: str, size: str = "") -> str:
+    """IR without the host's layout.
 
     "no-builtins" keeps LLVM from turning loops into calls of memset.
     """
     text = re.sub(r"^target (?:datalayout|triple) = .*\n", "", text, flags=re.MULTILINE)
-    attributes = f'nounwind "no-builtins" "tune-cpu"="{tuned_for}"'
+    attributes = f'nounwind "no-builtins"{size}'
     return re.sub(
-        r"^(define [^\n]*?\))([^\n(){}]*)\{$", rf"\1 {attributes}\2{{", text, flags=re.MULTILINE
+        r"^(define [^\n]*?\))([^\n(){}]*?)\s*\{$",
+        rf"\1 {attributes}\2 {{",
+        text,
+        flags=re.MULTILINE,
     )
 
 
@@ -287,9 +332,7 @@ def _optimised(module: Any, machine: Any, exports: list[str]) -> bytes:
         if item.is_declaration and not item.name.startswith("llvm.")
     ]  # fmt: skip
     if outside:
-        raise LinkError(
-            f"lowering: expected kernels that call nothing, got a call of {outside[0]}"
-        )
+        raise LinkError(f"lowering: expected kernels that call nothing, got a call of {outside[0]}")
     emitted: bytes = machine.emit_object(module)
     return emitted
 

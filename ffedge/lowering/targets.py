@@ -1,7 +1,8 @@
 """The machines that a library can be built for.
 
 A library holds every vector path of its architecture whatever the target; the target is the
-processor that LLVM schedules the code for.
+processor that LLVM schedules the code for. On x86-64 that is always LLVM's generic one, so that
+all levels get the same library.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ _NAMED = (
     Target("pi4", "aarch64", "cortex-a72"),
     Target("pi5", "aarch64", "cortex-a76"),
     Target("aarch64", "aarch64", "cortex-a72"),
-    Target("x86-64", "x86_64", "generic"),
-    Target("x86-64-v2", "x86_64", "nehalem"),
-    Target("x86-64-v3", "x86_64", "haswell"),
-    Target("x86-64-v4", "x86_64", "icelake-server"),
+    Target("x86-64", "x86_64", "x86-64"),
+    Target("x86-64-v2", "x86_64", "x86-64"),
+    Target("x86-64-v3", "x86_64", "x86-64"),
+    Target("x86-64-v4", "x86_64", "x86-64"),
 )
 
 TARGETS = {target.name: target for target in _NAMED}
@@ -51,6 +52,4 @@ def named(name: str) -> Target:
             f"target host: expected a machine of {' or '.join(MACHINES)}, got {machine}; "
             "such machines run the kernels by Numba or in plain Python"
         )
-    import llvmlite.binding as llvm
-
-    return Target("host", machine, llvm.get_host_cpu_name())
+    return Target("host", machine, TARGETS[machine.replace("_", "-")].tuned_for)
