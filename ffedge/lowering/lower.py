@@ -326,7 +326,9 @@ def _optimised(module: Any, machine: Any, exports: list[str]) -> bytes:
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     options.loop_vectorization = options.slp_vectorization = True
     builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
+    # Twice, as Numba does: what the first pass takes in, the second sees as one loop.
+    for _ in range(2):
+        builder.getModulePassManager().run(module, builder)
     outside = [
         item.name for item in module.functions
         if item.is_declaration and not item.name.startswith("llvm.")
