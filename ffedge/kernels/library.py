@@ -89,7 +89,7 @@ def file_name(architecture: str) -> str:
 
 
 def sources_digest() -> str:
-    """SHA-256 of the kernels' sources and of the table of their types."""
+    """Digest of the kernels' sources and of the table of their types."""
     return digest_of(Path(__file__).parent, "")
 
 

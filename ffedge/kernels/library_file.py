@@ -7,7 +7,7 @@ ELF note of the name "ffedge", as lines of text:
     checksum 0123abcd         CRC-32 of the whole file, with these eight digits as zeros
     architecture aarch64
     target pi4                whose scheduling it was optimised for
-    sources 64 hex digits     SHA-256 of the kernels it was made from
+    sources 16 hex digits     digest of the kernels it was made from
     built-with numba 0.68.1, llvmlite 0.50.0
     paths int8 dotprod neon generic
     paths float neon generic
