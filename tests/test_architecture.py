@@ -13,9 +13,10 @@ PACKAGE = Path(__file__).resolve().parent.parent / "ffedge"
 FLOORS = [
     ("errors", "tensor", "units"),
     ("kernels",),
-    ("layers", "rules", "optimizers", "scaling"),
+    ("layers", "rules", "optimizers", "scaling", "atomic"),
+    ("lowering",),
     ("network", "recipe", "plan", "arena", "buffers", "buffers_int8", "model", "model_file",
-     "atomic", "sources", "memory"),
+     "sources", "memory"),
     ("run", "run_int8", "pipeline", "predict", "trainer", "defaults", "checks", "parameters"),
     ("estimator", "export", "quantize"),
     ("cli", "__main__"),
@@ -23,8 +24,8 @@ FLOORS = [
 
 #: Packages beyond Python and NumPy: the only files that may import each, anywhere in the file.
 ROOMS = {
-    "numba": ("kernels/jit.py", "kernels/simd.py", "kernels/int8/dot4.py"),
-    "llvmlite": ("kernels/simd.py", "kernels/int8/dot4.py"),
+    "numba": ("kernels/jit.py", "kernels/simd.py", "kernels/int8/dot4.py", "lowering/lower.py"),
+    "llvmlite": ("kernels/simd.py", "kernels/int8/dot4.py", "lowering/lower.py"),
     "onnx": ("export/onnx_check.py", "export/onnx_int8_check.py"),
     "onnxruntime": ("export/onnx_check.py", "export/onnx_int8_check.py"),
     "sklearn": ("checks.py", "parameters.py"),

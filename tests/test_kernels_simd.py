@@ -10,10 +10,10 @@ import pytest
 import reference
 from checks import PLAIN_PYTHON, assert_close, child_environment, sparse_rows, workspace
 
-from ffedge.kernels import simd
+from ffedge.kernels import cpu
 from ffedge.kernels.dense import add_gradient, dense_forward
-from ffedge.kernels.provider import kernel
 from ffedge.kernels.optimize import momentum
+from ffedge.kernels.provider import LIBRARY, kernel
 from ffedge.kernels.readout import readout_scores
 from ffedge.kernels.simd import (
     LANE_ROWS,
@@ -128,6 +128,7 @@ def test_lanes_add_the_sum_over_all_lanes_of_a_row(full, count):
     assert_close(c.ravel(), wanted, 1e-5)
 
 
+@pytest.mark.skipif(LIBRARY is not None, reason="the library has chosen already")
 @pytest.mark.parametrize("path", SHAPES)
 def test_the_environment_forces_a_vector_path(monkeypatch, path):
     monkeypatch.setenv("FFEDGE_SIMD", path)
@@ -135,12 +136,13 @@ def test_the_environment_forces_a_vector_path(monkeypatch, path):
     assert host_path() == path
 
 
+@pytest.mark.skipif(LIBRARY is not None, reason="the library has chosen already")
 @pytest.mark.parametrize(
     ("machine", "path"), [("aarch64", "neon"), ("arm64", "neon"), ("riscv64", "generic")]
 )
 def test_the_vector_path_follows_the_machine(monkeypatch, machine, path):
     monkeypatch.setenv("FFEDGE_SIMD", "no such path")
-    monkeypatch.setattr(simd.platform, "machine", lambda: machine)
+    monkeypatch.setattr(cpu.platform, "machine", lambda: machine)
 
     assert host_path() == path
 

@@ -37,11 +37,11 @@ INT8_PATHS: dict[str, dict[str, tuple[str, ...]]] = {
         "ssse3": ("ssse3",),
         "generic": (),
     },
-    "aarch64": {"dotprod": ("neon", "dotprod"), "neon": ("neon",), "generic": ()},
+    "aarch64": {"dotprod": ("dotprod",), "neon": (), "generic": ()},
 }
 FLOAT_PATHS: dict[str, dict[str, tuple[str, ...]]] = {
     "x86_64": {"avx512": _AVX512, "avx2": _AVX2, "sse": ()},
-    "aarch64": {"neon": ("neon",)},
+    "aarch64": {"neon": ()},
 }
 
 #: One word of ``FFEDGE_SIMD`` forces both precisions.

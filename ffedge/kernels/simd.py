@@ -60,6 +60,8 @@ def host_path() -> str:
     if forced in SHAPES:
         return forced
     known = cpu.FLOAT_PATHS.get(cpu.architecture(), {"generic": ()})
+    if len(known) == 1:
+        return next(iter(known))
     if PLAIN_PYTHON or NAME == "lowering":
         return "generic"
     import llvmlite.binding as llvm
