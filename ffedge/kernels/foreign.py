@@ -14,6 +14,7 @@ calls count: one line of look-ups takes a third of the time of any loop over the
 from __future__ import annotations
 
 import ctypes
+import operator
 import struct
 import weakref
 from collections.abc import Callable
@@ -193,7 +194,7 @@ def _plain(value: Any, code: str) -> Any:
         raise TypeError
     if code[0] == "f":
         return float(value)
-    number = int(value) if isinstance(value, np.bool_) else value.__index__()
+    number = int(value) if isinstance(value, np.bool_) else operator.index(value)
     if not -(2**63) <= number < 2**64:
         raise TypeError
     # 64 bits of a counter are what they are, with or without a sign.
