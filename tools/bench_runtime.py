@@ -65,7 +65,7 @@ _PREDICT = (
 from ffedge.model_file import load_model
 from ffedge.predict import Predictor
 from ffedge.sources import load_features
-features = load_features(folder + "/x.npy", width=784)[0]
+features = load_features(folder + "/x.npy", width=784)
 predictor = Predictor(load_model(folder + "/model.ffedge"), batch=batch)
 first = time.perf_counter() - started
 took = []

@@ -6,6 +6,7 @@ Names are LLVM's, since the same table tells LLVM what a path may use.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 from collections.abc import Iterable, Mapping
@@ -64,9 +65,31 @@ def parse(text: str) -> frozenset[str]:
     return frozenset.intersection(*found) if found else frozenset()
 
 
+#: Linux's number of the word with an Arm processor's abilities, and bits of it.
+_AT_HWCAP = 16
+_HWCAPS = {"neon": 1, "crc": 7, "dotprod": 20}
+
+
+def _auxiliary(number: int) -> int:
+    """A word of the process's auxiliary vector; 0 if it cannot be had."""
+    try:
+        ask = ctypes.CDLL(None).getauxval
+    except (OSError, AttributeError):
+        return 0
+    ask.restype, ask.argtypes = ctypes.c_ulong, [ctypes.c_ulong]
+    return int(ask(number))
+
+
 @cache
 def features() -> frozenset[str]:
-    """This machine's; empty where ``/proc/cpuinfo`` cannot be read."""
+    """This machine's; empty where ``/proc/cpuinfo`` cannot be read.
+
+    64-bit Arm tells every process directly, also in emulators and where /proc is missing.
+    """
+    if architecture() == "aarch64":
+        bits = _auxiliary(_AT_HWCAP)
+        if bits:
+            return frozenset(name for name, bit in _HWCAPS.items() if bits >> bit & 1)
     try:
         return parse(Path("/proc/cpuinfo").read_text(errors="replace"))
     except OSError:
