@@ -25,7 +25,12 @@ FLOORS = [
 #: Packages beyond Python and NumPy: the only files that may import each, anywhere in the file.
 ROOMS = {
     "numba": ("kernels/jit.py", "kernels/simd.py", "kernels/int8/dot4.py", "lowering/lower.py"),
-    "llvmlite": ("kernels/simd.py", "kernels/int8/dot4.py", "lowering/lower.py"),
+    "llvmlite": (
+        "kernels/simd.py",
+        "kernels/int8/dot4.py",
+        "lowering/lower.py",
+        "lowering/targets.py",
+    ),
     "onnx": ("export/onnx_check.py", "export/onnx_int8_check.py"),
     "onnxruntime": ("export/onnx_check.py", "export/onnx_int8_check.py"),
     "sklearn": ("checks.py", "parameters.py"),

@@ -40,23 +40,8 @@ TRIPLES = {
     "aarch64": "aarch64-unknown-linux-gnu",
 }
 
-#: What some of the processors can do that code is scheduled for, and others cannot.
-_NOT_EVERYWHERE: dict[str, tuple[str, ...]] = {
-    "x86_64": (),
-    "aarch64": (
-        "aes",
-        "crc",
-        "dotprod",
-        "fullfp16",
-        "lse",
-        "ras",
-        "rcpc",
-        "rdm",
-        "sha2",
-        "spe",
-        "ssbs",
-    ),
-}
+#: What a path's features are added to.
+BASELINES = {"x86_64": "x86-64", "aarch64": "generic"}
 
 _NUMBERS = {
     "b1": types.boolean, "i1": types.int8, "u1": types.uint8, "i2": types.int16,
@@ -91,12 +76,11 @@ def main(arguments: list[str]) -> int:
     family, path, architecture, tuned_for, output = arguments
     _never_run()
     known = (cpu.INT8_PATHS if family == "int8" else cpu.FLOAT_PATHS)[architecture]
-    features = [f"-{name}" for name in _NOT_EVERYWHERE[architecture]]
-    features += [f"+{name}" for name in known[path]]
+    features = ",".join(f"+{name}" for name in known[path])
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     machine = llvm.Target.from_triple(TRIPLES[architecture]).create_target_machine(
-        cpu=tuned_for, features=",".join(features), opt=3, reloc="pic", codemodel="small"
+        cpu=BASELINES[architecture], features=features, opt=3, reloc="pic", codemodel="small"
     )
     head = (
         f'target datalayout = "{machine.target_data}"\ntarget triple = "{TRIPLES[architecture]}"\n'
@@ -115,7 +99,7 @@ def main(arguments: list[str]) -> int:
         print(number, *results)
         size = " optsize minsize" if _rare(words, read_table()[name]) else ""
         for text in texts:
-            whole.link_in(llvm.parse_assembly(head + _retargeted(text, size)))
+            whole.link_in(llvm.parse_assembly(head + _retargeted(text, tuned_for, size)))
     whole.link_in(llvm.parse_assembly(head + _intrinsics(whole)))
     if architecture == "x86_64" and "avx" not in known[path]:
         whole = llvm.parse_assembly(_with_floor(str(whole)))
@@ -281,25 +265,30 @@ def _array(context: Any, builder: Any, kind: Any, descriptor: Any) -> Any:
     return value
 
 
+#: Types that are common where a kernel takes several; others come from data of 2**31 rows, of
+#: 65,537 classes, or from tests.
+_COMMON = {"f4[2]", "i1[2]", "i2[2]", "u1[2]", "u1[1]", "u2[1]"}
+
+
 def _rare(words: tuple[str, ...], all_: list[tuple[str, ...]]) -> bool:
-    """Whether a signature has 64-bit row numbers where 32 bits would do: data of 2**31 rows.
+    """Whether a signature has a type for which small code is better than fast code.
 
-    Those are made small instead of fast: they would be a fifth of the library.
+    Fast code for all of them would be a third of the library.
     """
-    usual = tuple("i4[1]" if word == "i8[1]" else word for word in words)
-    swapped = ((*words[:i], "i4[1]", *words[i + 1 :]) for i in range(len(words)))
-    return usual != words and any(
-        other in all_ for i, other in enumerate(swapped) if words[i] == "i8[1]"
-    )
+    for word, column in zip(words, zip(*all_, strict=True), strict=True):
+        common = _COMMON & set(column) or {"i4[1]"}
+        if len(set(column)) > 1 and word not in common:
+            return True
+    return False
 
 
-def _retargeted(text: str, size: str = "") -> str:
-    """IR without the host's layout.
+def _retargeted(text: str, tuned_for: str, size: str = "") -> str:
+    """IR without the host's layout, scheduled for one processor.
 
     "no-builtins" keeps LLVM from turning loops into calls of memset.
     """
     text = re.sub(r"^target (?:datalayout|triple) = .*\n", "", text, flags=re.MULTILINE)
-    attributes = f'nounwind "no-builtins"{size}'
+    attributes = f'nounwind "no-builtins" "tune-cpu"="{tuned_for}"{size}'
     return re.sub(
         r"^(define [^\n]*?\))([^\n(){}]*?)\s*\{$",
         rf"\1 {attributes}\2 {{",

@@ -1,8 +1,7 @@
 """The machines that a library can be built for.
 
 A library holds every vector path of its architecture whatever the target; the target is the
-processor that LLVM schedules the code for. On x86-64 that is always LLVM's generic one, so that
-all levels get the same library.
+processor that LLVM schedules the code for.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ _NAMED = (
     Target("pi4", "aarch64", "cortex-a72"),
     Target("pi5", "aarch64", "cortex-a76"),
     Target("aarch64", "aarch64", "cortex-a72"),
-    Target("x86-64", "x86_64", "x86-64"),
-    Target("x86-64-v2", "x86_64", "x86-64"),
-    Target("x86-64-v3", "x86_64", "x86-64"),
-    Target("x86-64-v4", "x86_64", "x86-64"),
+    Target("x86-64", "x86_64", "haswell"),
+    Target("x86-64-v2", "x86_64", "nehalem"),
+    Target("x86-64-v3", "x86_64", "haswell"),
+    Target("x86-64-v4", "x86_64", "icelake-server"),
 )
 
 TARGETS = {target.name: target for target in _NAMED}
@@ -52,4 +51,6 @@ def named(name: str) -> Target:
             f"target host: expected a machine of {' or '.join(MACHINES)}, got {machine}; "
             "such machines run the kernels by Numba or in plain Python"
         )
-    return Target("host", machine, TARGETS[machine.replace("_", "-")].tuned_for)
+    import llvmlite.binding as llvm
+
+    return Target("host", machine, llvm.get_host_cpu_name())
