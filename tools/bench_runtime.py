@@ -5,7 +5,8 @@
 Every figure of memory is the peak resident set (VmHWM) of a fresh process that trains
 784-500-500 in int8, batch 64, for 200 batches in order on a mapped .npy file of 10,000 images
 (or random bytes); "anonymous" is the part that no file stands behind. In random order the system
-maps as much of the file as it likes around every sample: that comes on top. Times of the library and of Numba are medians of interleaved runs.
+maps as much of the file as it likes around every sample: that comes on top. Times of the library
+and of Numba are medians of interleaved runs.
 """
 
 from __future__ import annotations
@@ -104,7 +105,8 @@ now = resident()
 _END = """
 import json
 took = sorted(took) or [0.0]
-print(json.dumps({"peak": now["VmHWM"], "own": now["RssAnon"], "first": first, "step": took[len(took) // 2]}))
+found = {"peak": now["VmHWM"], "own": now["RssAnon"], "first": first, "step": took[len(took) // 2]}
+print(json.dumps(found))
 """
 
 
