@@ -14,6 +14,7 @@ from .model import Model
 from .network import Network
 from .run_int8 import AnyRun, make_run
 from .sources import Dataset
+from .sources.residency import Residency
 
 Array = np.ndarray[Any, Any]
 
@@ -59,9 +60,11 @@ class Predictor:
     def batches(self, data: Dataset) -> Iterator[tuple[Array, Array]]:
         """Scores and true codes of a data set, a batch at a time: views, valid until the next."""
         check_width(self.model.network, data.features)
+        residency = Residency(data.features)
         for first in range(0, data.n_samples, self.batch):
             count = min(self.batch, data.n_samples - first)
             self.run.fetch(data, first, count)
+            residency.read_rows(count)
             self.run.score_batch(count)
             yield self.run.total[:count], self.run.labels[:count]
 
@@ -79,9 +82,11 @@ def score_rows(run: AnyRun, features: Array, batch: int) -> Array:
     """Class scores, float32 (n, classes), of raw rows, ``batch`` of them at a time in ``run``."""
     check_width(run.network, features)
     out = np.empty((len(features), run.network.classes), run.total.dtype)
+    residency = Residency(features)
     for first in range(0, len(features), batch):
         count = min(batch, len(features) - first)
         run.fetch_features(features, first, count)
+        residency.read_rows(count)
         run.score_batch(count)
         out[first : first + count] = run.total[:count]
     return out

@@ -20,6 +20,7 @@ from .run import LayerRun
 from .run_int8 import AnyRun, Int8Layer, make_run
 from .scaling import Scaler
 from .sources import Dataset
+from .sources.residency import Residency
 
 Array = np.ndarray[Any, Any]
 
@@ -93,6 +94,8 @@ class Trainer:
     are views of it.
     """
 
+    _residency: Residency | None = None
+
     def __init__(self, network: Network, recipe: Recipe, *, budget: int | None = None) -> None:
         self.network, self.recipe = network, recipe
         self.plan: Plan = plan_training(network, recipe, budget)
@@ -157,6 +160,7 @@ class Trainer:
         for first in range(0, data.n_samples, _CHUNK):
             last = min(first + _CHUNK, data.n_samples)
             self.scaler.add(data.features, rows, first, last)
+            self._read(data, last - first)
         self.scaler.finish()
 
     def adapt_scaling(self, data: Dataset, first: int, count: int) -> None:
@@ -228,8 +232,15 @@ class Trainer:
                     if self._stopping:
                         return
 
+    def _read(self, data: Dataset, count: int) -> None:
+        """``count`` samples have been read: a mapped file need not stay in memory."""
+        if self._residency is None or not self._residency.belongs_to(data.features):
+            self._residency = Residency(data.features)
+        self._residency.read_rows(count)
+
     def _step(self, data: Dataset, first: int, count: int, order: int | None) -> None:
         self.run.fetch(data, first, count, shuffle=order)
+        self._read(data, count)
         self.run.train_batch(count)
         self.run.samples_seen += count
 
@@ -279,6 +290,7 @@ class Trainer:
         for first in range(0, data.n_samples, self.run.capacity):
             count = min(self.run.capacity, data.n_samples - first)
             self.run.fetch(data, first, count)
+            self._read(data, count)
             self.run.score_batch(count)
             right += count_right(self.run, count)
         return right / data.n_samples

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import reference
 
-from ffedge.kernels.jit import PLAIN_PYTHON
+from ffedge.kernels.provider import PLAIN_PYTHON
 from ffedge.network import Network
 from ffedge.optimizers import SGD, Adam, Momentum
 from ffedge.recipe import Recipe

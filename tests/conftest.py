@@ -12,6 +12,10 @@ from types import SimpleNamespace
 # scikit-learn checks array API input only if this stands before SciPy is first imported.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
+# Never a library that happens to lie in a cache; FFEDGE_KERNELS=library asks for one.
+os.environ.setdefault("FFEDGE_KERNELS", "jit")
+os.environ.setdefault("FFEDGE_BUILD_RUNTIME", "0")
+
 import numpy as np
 import pytest
 

@@ -17,7 +17,7 @@ from ffedge.kernels.int8.dot4 import (
     tile_column,
     tile_full,
 )
-from ffedge.kernels.jit import kernel
+from ffedge.kernels.provider import kernel
 
 pytestmark = pytest.mark.kernels
 

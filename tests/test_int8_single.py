@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ffedge.kernels.int8.single import DOT, ROW_PANELS, dot, listed_one, listed_row, rank_one
-from ffedge.kernels.jit import kernel
+from ffedge.kernels.provider import kernel
 
 pytestmark = pytest.mark.kernels
 

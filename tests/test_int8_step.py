@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ffedge.kernels.int8.step import add_scores
 from ffedge.kernels.int8.vector import available_paths
+from ffedge.kernels.provider import LIBRARY
 from ffedge.network import Network
 from ffedge.optimizers import SGD
 from ffedge.recipe import Recipe
@@ -325,8 +326,15 @@ def test_every_path_trains_the_same_bits(children, path):
     assert digest == children["generic"][1]
 
 
+@pytest.mark.skipif(LIBRARY is None, reason="needs FFEDGE_KERNELS=library")
+def test_the_library_trains_the_same_bits_as_the_jit(children):
+    assert answer(child("long_run", FFEDGE_KERNELS="jit"))[1] == children["generic"][1]
+
+
 def test_plain_python_trains_the_same_bits_as_the_compiled_kernels():
-    process = child("short_run", NUMBA_DISABLE_JIT=None if PLAIN_PYTHON else "1")
+    process = child(
+        "short_run", NUMBA_DISABLE_JIT=None if PLAIN_PYTHON else "1", FFEDGE_KERNELS="jit"
+    )
 
     own = short_run()
 

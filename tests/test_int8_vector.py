@@ -3,14 +3,17 @@
 import pytest
 from checks import PLAIN_PYTHON
 
+from ffedge.kernels import cpu
 from ffedge.kernels.int8 import vector
 from ffedge.kernels.int8.dot4 import PANELS, ROWS
 from ffedge.kernels.int8.single import ROW_PANELS
 from ffedge.kernels.int8.vector import SHAPES, available_paths, host_path
+from ffedge.kernels.provider import LIBRARY
 
 pytestmark = pytest.mark.kernels
 
 
+@pytest.mark.skipif(LIBRARY is not None, reason="the library has chosen already")
 @pytest.mark.parametrize("path", available_paths())
 def test_the_environment_forces_a_path_this_machine_has(monkeypatch, path):
     monkeypatch.setenv("FFEDGE_SIMD", path)
@@ -32,25 +35,31 @@ def test_the_float_kernels_words_force_their_int8_path(monkeypatch, word, path):
     assert host_path() == path
 
 
+AVX2 = {*cpu.INT8_PATHS["x86_64"]["avx2"]}
+
+
 @pytest.mark.parametrize(
     ("machine", "features", "paths"),
     [
         ("x86_64", {"ssse3"}, ("ssse3", "generic")),
-        ("AMD64", {"ssse3", "avx2"}, ("avx2", "ssse3", "generic")),
-        ("x86_64", {"avx2", "ssse3", "avxvnni"}, ("avxvnni", "avx2", "ssse3", "generic")),
+        ("AMD64", AVX2, ("avx2", "ssse3", "generic")),
+        ("AMD64", AVX2 - {"fma"}, ("ssse3", "generic")),
+        ("x86_64", AVX2 | {"avxvnni"}, ("avxvnni", "avx2", "ssse3", "generic")),
         ("x86_64", {"avx512vnni", "ssse3"}, ("ssse3", "generic")),
-        ("x86_64", {"avx512vnni", "avx512vl", "avx512bw"}, ("avx512vnni", "generic")),
+        ("x86_64", {*cpu.INT8_PATHS["x86_64"]["avx512vnni"]},
+         ("avx512vnni", "avx2", "ssse3", "generic")),
         ("aarch64", {"dotprod"}, ("dotprod", "neon", "generic")),
         ("arm64", set(), ("neon", "generic")),
         ("riscv64", {"avx2"}, ("generic",)),
     ],
-)
+)  # fmt: skip
+@pytest.mark.skipif(LIBRARY is not None, reason="the library knows its own paths")
 def test_paths_follow_the_processor(monkeypatch, machine, features, paths):
     import llvmlite.binding as llvm
 
     found = dict.fromkeys(features, True)
     monkeypatch.setattr(vector, "PLAIN_PYTHON", False)
-    monkeypatch.setattr(vector.platform, "machine", lambda: machine)
+    monkeypatch.setattr(cpu.platform, "machine", lambda: machine)
     monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: found)
     monkeypatch.setattr(vector, "has_dot_product", lambda: "dotprod" in features)
 

@@ -13,7 +13,7 @@ from checks import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ffedge.kernels.jit import PLAIN_PYTHON
+from ffedge.kernels.provider import PLAIN_PYTHON
 from ffedge.kernels.random import bits, fill_normal, mix, shuffled, uniform
 
 pytestmark = pytest.mark.kernels

@@ -10,14 +10,15 @@ import pytest
 import reference
 from checks import PLAIN_PYTHON, assert_close, child_environment, sparse_rows, workspace
 
-from ffedge.kernels import simd
+from ffedge.kernels import cpu
 from ffedge.kernels.dense import add_gradient, dense_forward
-from ffedge.kernels.jit import kernel
 from ffedge.kernels.optimize import momentum
+from ffedge.kernels.provider import LIBRARY, kernel
 from ffedge.kernels.readout import readout_scores
-from ffedge.kernels.simd import (
+from ffedge.kernels.simd import (  # PATH: for the children
     LANE_ROWS,
     PANELS,
+    PATH,  # noqa: F401
     ROWS,
     SHAPES,
     SPARSE_PANELS,
@@ -128,6 +129,7 @@ def test_lanes_add_the_sum_over_all_lanes_of_a_row(full, count):
     assert_close(c.ravel(), wanted, 1e-5)
 
 
+@pytest.mark.skipif(LIBRARY is not None, reason="the library has chosen already")
 @pytest.mark.parametrize("path", SHAPES)
 def test_the_environment_forces_a_vector_path(monkeypatch, path):
     monkeypatch.setenv("FFEDGE_SIMD", path)
@@ -135,12 +137,13 @@ def test_the_environment_forces_a_vector_path(monkeypatch, path):
     assert host_path() == path
 
 
+@pytest.mark.skipif(LIBRARY is not None, reason="the library has chosen already")
 @pytest.mark.parametrize(
     ("machine", "path"), [("aarch64", "neon"), ("arm64", "neon"), ("riscv64", "generic")]
 )
 def test_the_vector_path_follows_the_machine(monkeypatch, machine, path):
     monkeypatch.setenv("FFEDGE_SIMD", "no such path")
-    monkeypatch.setattr(simd.platform, "machine", lambda: machine)
+    monkeypatch.setattr(cpu.platform, "machine", lambda: machine)
 
     assert host_path() == path
 
@@ -173,6 +176,8 @@ def products():
 
 
 def unsupported(path):
+    if LIBRARY is not None:
+        return path not in LIBRARY.float_paths
     if PLAIN_PYTHON or path != "avx512":
         return False
     import llvmlite.binding as llvm
@@ -186,7 +191,7 @@ def children(tmp_path_factory):
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import numpy, test_kernels_simd as test\n"
-        "assert test.simd.PATH == sys.argv[2]\n"
+        "assert test.PATH == sys.argv[2]\n"
         "numpy.save(sys.argv[3], test.products())"
     )
     folder, started = tmp_path_factory.mktemp("paths"), {}
@@ -207,7 +212,7 @@ def children(tmp_path_factory):
 @pytest.mark.parametrize("path", ["avx512", "avx2", "sse", "generic"])
 def test_every_vector_path_gives_the_same_products(children, path):
     if path not in children:
-        pytest.skip("this machine has no AVX-512")
+        pytest.skip("this machine, or the library, does not have it")
     process, result = children[path]
     wanted = products()
 

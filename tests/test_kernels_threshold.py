@@ -17,7 +17,7 @@ from checks import (
     sparse_rows,
 )
 
-from ffedge.kernels.jit import PLAIN_PYTHON
+from ffedge.kernels.provider import PLAIN_PYTHON
 from ffedge.kernels.threshold import (
     add_goodness,
     copy_rows,

@@ -8,13 +8,25 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import NoReturn
 
 from .. import __version__
 from ..errors import FFEdgeError
-from . import evaluate, export, inspect, plan, predict, quantize, train
 
-COMMANDS = (train, evaluate, predict, plan, export, quantize, inspect)
+#: Command and its module. Only the module of the command given is loaded: it brings the
+#: kernels, and ``doctor`` must also run where they cannot be had.
+COMMANDS = {
+    "train": "train",
+    "eval": "evaluate",
+    "predict": "predict",
+    "plan": "plan",
+    "export": "export",
+    "quantize": "quantize",
+    "inspect": "inspect",
+    "build-runtime": "build_runtime",
+    "doctor": "doctor",
+}
 
 _EPILOG = """\
 exit codes: 0 done, 2 impossible request or missing package, 3 over budget, 4 unusable data,
@@ -38,8 +50,8 @@ class _Parser(argparse.ArgumentParser):
         raise _UsageError(message, self.format_usage())
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def parser(name: str | None = None) -> argparse.ArgumentParser:
+    """The command line: of the command ``name``, or the whole of it."""
     top = _Parser(
         prog="ffedge",
         description="Train neural networks here, by Forward-Forward, inside a byte budget.",
@@ -48,7 +60,8 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"ffedge {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in COMMANDS:
+    for module in COMMANDS.values() if name not in COMMANDS else [COMMANDS[name]]:
+        command = import_module(f".{module}", __name__)
         sub = commands.add_parser(
             command.NAME, help=command.HELP, description=command.HELP, epilog=command.EXAMPLE,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -67,10 +80,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        options = parser().parse_args(words)
+        name = next((word for word in words if not word.startswith("-")), None)
+        options = parser(name).parse_args(words)
     except _UsageError as error:
         sys.stderr.write(error.usage)
         return _fail("--json" in words, "UsageError", str(error), 2)
+    except FFEdgeError as error:
+        return _fail("--json" in words, type(error).__name__, str(error), error.exit_code)
     try:
         code: int = options.action(options)
     except FFEdgeError as error:

@@ -105,8 +105,17 @@ def run(options: argparse.Namespace) -> int:
     if options.export:
         report["export"] = _export(model, options.export)
     report["total_seconds"] = time.perf_counter() - started
+    report["library"] = None if interrupted else begin_library()
     print(json.dumps(report) if options.json else _summary(report))
     return 130 if interrupted else 0
+
+
+def begin_library() -> str | None:
+    """Begin to build the compiled kernels for later runs, if this one had to do without."""
+    from ..lowering.background import begin
+
+    path = begin()
+    return None if path is None else str(path)
 
 
 def _validation(data: Dataset, share: float | None) -> tuple[Dataset, Dataset | None]:
@@ -250,4 +259,9 @@ def _summary(report: dict[str, Any]) -> str:
         done = report["export"]
         judges = ", ".join(done["checked_with"]) or "not checked: onnx is not installed"
         lines.append(f"export   {done['path']} ({show_bytes(done['bytes'])}; {judges})")
+    if report["library"]:
+        lines.append(
+            "kernels  being compiled in the background, for quicker starts with less memory "
+            "(FFEDGE_BUILD_RUNTIME=0 switches this off)"
+        )
     return "\n".join(lines)

@@ -8,10 +8,7 @@ without the second LLVM aborts it with "Cannot select".
 
 from __future__ import annotations
 
-import ctypes
-
-_AT_HWCAP = 16
-_HWCAP_ASIMDDP = 1 << 20
+from . import cpu
 
 # A sum of 16 products, which LLVM turns into one ``sdot`` where it knows of that.
 _PROBE = """
@@ -27,24 +24,12 @@ define i32 @probe(<16 x i8> %a, <16 x i8> %b) {{
 """
 
 
-def processor_has_dot_product() -> bool:
-    """What Linux says; elsewhere what LLVM says of the host."""
-    ask = getattr(ctypes.CDLL(None), "getauxval", None)
-    if ask is None:
-        import llvmlite.binding as llvm
-
-        return bool(llvm.get_host_cpu_features().get("dotprod"))
-    ask.restype = ctypes.c_ulong
-    ask.argtypes = [ctypes.c_ulong]
-    return bool(ask(_AT_HWCAP) & _HWCAP_ASIMDDP)
-
-
-def llvm_emits_dot_product(triple: str, cpu: str, features: str) -> bool:
+def llvm_emits_dot_product(triple: str, processor: str, features: str) -> bool:
     """Whether code for this target may use ``sdot``; compiles one function, runs nothing."""
     import llvmlite.binding as llvm
 
     machine = llvm.Target.from_triple(triple).create_target_machine(
-        cpu=cpu, features=features, opt=2
+        cpu=processor, features=features, opt=2
     )
     module = llvm.parse_assembly(_PROBE.format(triple=triple))
     return "sdot" in machine.emit_assembly(module)
@@ -52,7 +37,7 @@ def llvm_emits_dot_product(triple: str, cpu: str, features: str) -> bool:
 
 def has_dot_product() -> bool:
     """True if the processor has ``sdot`` and Numba's target can hold it."""
-    if not processor_has_dot_product():
+    if "dotprod" not in cpu.features():
         return False
     from numba.core.registry import cpu_target
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..tensor import PANEL
-from .jit import REORDER, kernel
+from .provider import REORDER, kernel
 from .random import shuffled
 
 

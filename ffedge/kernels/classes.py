@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..tensor import PANEL
-from .jit import kernel
+from .elementary import exp, log
+from .provider import kernel
 
 #: Errors below this are exactly zero: they could only make denormal numbers.
 SMALLEST_ERROR = np.float32(1e-12)
@@ -24,7 +25,7 @@ def softmax_total(scores, row, classes):
             best = c
     total = np.float32(0)
     for c in range(classes):
-        total += np.exp(scores[row, c] - scores[row, best])
+        total += exp(scores[row, c] - scores[row, best])
     return total, best
 
 
@@ -32,7 +33,7 @@ def softmax_total(scores, row, classes):
 def log_softmax(scores, row, classes):
     """log of the sum of exponentials of one row, and the index of its largest score."""
     total, best = softmax_total(scores, row, classes)
-    return scores[row, best] + np.log(total), best
+    return scores[row, best] + log(total), best
 
 
 @kernel()
@@ -57,7 +58,7 @@ def class_errors(scores, rows, labels, scale, smoothing, errors):
     for r in range(rows):
         total, best = softmax_total(scores, r, classes)
         label = labels[r]
-        loss += np.float64(np.log(total) + (scores[r, best] - scores[r, label]))
+        loss += np.float64(log(total) + (scores[r, best] - scores[r, label]))
         correct += best == label
         for p in range(errors.shape[0]):
             for lane in range(PANEL):
@@ -65,7 +66,7 @@ def class_errors(scores, rows, labels, scale, smoothing, errors):
                 error = np.float32(0)
                 if c < classes:
                     target = even + (np.float32(1) - smoothing) * np.float32(c == label)
-                    error = target - np.exp(scores[r, c] - scores[r, best]) / total
+                    error = target - exp(scores[r, c] - scores[r, best]) / total
                     if abs(error) < SMALLEST_ERROR:
                         error = np.float32(0)
                 errors[p, r, lane] = error * scale

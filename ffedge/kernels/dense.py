@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..tensor import PANEL
-from .jit import REORDER, kernel
+from .provider import REORDER, kernel
 from .simd import (
     PANELS,
     ROWS,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..tensor import PANEL
-from .jit import kernel
+from .provider import kernel
 
 
 @kernel()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..tensor import PANEL
-from .jit import REORDER, kernel
+from .provider import REORDER, kernel
 
 #: Keeps a silent row at zero.
 EPSILON = np.float32(1e-8)

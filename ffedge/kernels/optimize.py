@@ -12,7 +12,7 @@ import numpy as np
 
 from ..tensor import PANEL
 from .dense import add_gradient, gradient_tile
-from .jit import REORDER, kernel
+from .provider import REORDER, kernel
 from .simd import PANELS, ROWS, TINY
 
 

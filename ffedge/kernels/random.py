@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..tensor import PANEL
-from .jit import kernel
+from .provider import kernel
 
 
 @kernel()

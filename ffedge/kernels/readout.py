@@ -12,7 +12,7 @@ import numpy as np
 
 from ..tensor import PANEL
 from .dense import add_product
-from .jit import kernel
+from .provider import kernel
 from .random import bits
 from .simd import LANE_ROWS, lanes_full, lanes_one
 

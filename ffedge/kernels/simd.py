@@ -23,8 +23,6 @@ primitive is the plain loop above.
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -32,7 +30,8 @@ from typing import Any
 import numpy as np
 
 from ..tensor import PANEL
-from .jit import PLAIN_PYTHON
+from . import cpu
+from .provider import COMPILES, LIBRARY, NAME, PLAIN_PYTHON
 
 #: By vector path: rows and panels of a tile, panels of a sparse row; sums that fit registers.
 SHAPES = {
@@ -55,20 +54,20 @@ def host_path() -> str:
 
     The choice affects speed and the order of float sums, never what can be computed.
     """
-    forced = os.environ.get("FFEDGE_SIMD")
+    if LIBRARY is not None:
+        return LIBRARY.float_path
+    forced = cpu.forced()
     if forced in SHAPES:
         return forced
-    machine = platform.machine()
-    if machine in ("aarch64", "arm64"):
-        return "neon"
-    if machine not in ("x86_64", "AMD64") or PLAIN_PYTHON:
+    known = cpu.FLOAT_PATHS.get(cpu.architecture(), {"generic": ()})
+    if len(known) == 1:
+        return next(iter(known))
+    if PLAIN_PYTHON or NAME == "lowering":
         return "generic"
     import llvmlite.binding as llvm
 
-    features = llvm.get_host_cpu_features()
-    if features.get("avx512f") and features.get("avx512vl"):
-        return "avx512"
-    return "avx2" if features.get("avx2") and features.get("fma") else "sse"
+    # LLVM compiles for what it sees itself.
+    return cpu.runnable(known, cpu.seen_by_llvm(llvm.get_host_cpu_features()))[0]
 
 
 def _plain_tile(rows: int, panels: int) -> Callable[..., None]:
@@ -120,10 +119,11 @@ class _Vectors:
         self.ir, self.cgutils, self.builder = ir, cgutils, builder
         self._context, self._signature, self._args = context, signature, args
         self.type = ir.VectorType(ir.FloatType(), PANEL)
+        # Fused where the processor can: without FMA, llvm.fma would call libm for every lane.
         self._fma = cgutils.get_or_insert_function(
             builder.module,
             ir.FunctionType(self.type, [self.type] * 3),
-            f"llvm.fma.v{PANEL}f32",
+            f"llvm.fmuladd.v{PANEL}f32",
         )
 
     def pointer(self, i: int, offset: Any) -> Any:
@@ -279,7 +279,7 @@ PATH = host_path()
 ROWS, PANELS, SPARSE_PANELS = SHAPES[PATH]
 _tile, _sparse, _lanes = (
     (_plain_tile, _plain_sparse, _plain_lanes)
-    if PLAIN_PYTHON
+    if not COMPILES
     else (_vector_tile, _vector_sparse, _vector_lanes)
 )
 # Module globals on purpose: an intrinsic captured in a closure never hits the disk cache.

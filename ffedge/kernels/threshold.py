@@ -13,8 +13,9 @@ import numpy as np
 
 from ..tensor import PANEL
 from .classes import SMALLEST_ERROR, log_softmax
-from .jit import REORDER, kernel
+from .elementary import exp, log1p
 from .optimize import flush
+from .provider import REORDER, kernel
 from .random import uniform
 
 
@@ -57,7 +58,7 @@ def wrong_labels(scores, rows, labels, seed, counter, out):
         rest = np.float32(0)
         for c in range(classes):
             if c != labels[r]:
-                rest += np.exp(scores[r, c] - log_total)
+                rest += exp(scores[r, c] - log_total)
         target = uniform(seed, counter + r) * rest
         # Where the net is certain, all that is left is rounding: draw evenly then.
         even = not rest > np.float32(1e-20)
@@ -69,7 +70,7 @@ def wrong_labels(scores, rows, labels, seed, counter, out):
                 continue
             if chosen < 0 or target >= np.float32(0):
                 chosen = c
-            target -= np.float32(1) if even else np.exp(scores[r, c] - log_total)
+            target -= np.float32(1) if even else exp(scores[r, c] - log_total)
             if target < np.float32(0):
                 break
         out[r] = np.int32(chosen)
@@ -118,8 +119,8 @@ def threshold_delta(y, half, width, goodness, threshold, means, peer, scale, del
     for r in range(2 * half):
         sign = np.float32(1) if r < half else np.float32(-1)
         margin = sign * (goodness[r] - threshold)
-        tail = np.exp(-abs(margin))
-        loss += np.float64(np.log1p(tail) + max(-margin, np.float32(0)))
+        tail = exp(-abs(margin))
+        loss += np.float64(log1p(tail) + max(-margin, np.float32(0)))
         right += margin > np.float32(0)
         wrong = (
             tail / (np.float32(1) + tail) if margin > 0 else np.float32(1) / (np.float32(1) + tail)

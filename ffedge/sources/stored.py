@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from .residency import Residency
 from .spool import CHUNK_BYTES, PathLike
 
 KEPT_DTYPES = tuple(np.dtype(kind) for kind in (np.uint8, np.int8, np.int16, np.float32))
@@ -75,10 +76,12 @@ def stored_array(array: NDArray[Any], where: str) -> StoredArray:
     def flat() -> Iterator[NDArray[Any]]:
         step = _chunk_elements(array.dtype)
         width = math.prod(array.shape[1:])
+        residency = Residency(array)
         if array.flags.c_contiguous:
             elements = array.reshape(-1)
             for start in range(0, array.size, step):
                 yield elements[start : start + step]
+                residency.read_bytes(step * array.itemsize)
         elif width <= step:
             rows = step // width
             for start in range(0, array.shape[0], rows):

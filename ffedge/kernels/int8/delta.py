@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...tensor import PANEL
-from ..jit import kernel
+from ..provider import kernel
 
 #: Largest shift of an update: 24 bits below a weight step, and int32 sums cannot overflow.
 MAX_SHIFT = 24

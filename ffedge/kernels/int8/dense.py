@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...tensor import PANEL
-from ..jit import kernel
+from ..provider import kernel
 from ..random import mix
 from .dot4 import PANELS, ROWS, round_full, round_one, tile_column, tile_full
 from .single import ROW_PANELS, any_of_four, listed_one, listed_row

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from ...tensor import PANEL
-from ..jit import PLAIN_PYTHON
+from ..provider import COMPILES
 from .vector import PATH, SHAPES, Vectors
 
 
@@ -139,7 +139,7 @@ def _vector_round_into(path: str, panels: int) -> Callable[..., int]:
 
 _, ROWS, PANELS, _ = SHAPES[PATH]
 # Module globals on purpose: an intrinsic captured in a closure never hits the disk cache.
-if PLAIN_PYTHON:
+if not COMPILES:
     tile_full, tile_column = _plain_tile(ROWS, PANELS), _plain_tile(ROWS, 1)
     round_full, round_one = _plain_round_into(PANELS), _plain_round_into(1)
 else:

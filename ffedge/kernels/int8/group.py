@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..jit import kernel
+from ..provider import kernel
 from ..random import bits
 from .delta import clear_tail, peak, place_row, quantize_row, weight_shift
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..batch import choose_rows, fetch_labels
-from ..jit import kernel
+from ..provider import kernel
 
 #: Every layer's input is in units of 2**-INPUT_EXP.
 INPUT_EXP = 4

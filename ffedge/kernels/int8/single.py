@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from ...tensor import PANEL
-from ..jit import PLAIN_PYTHON
+from ..provider import COMPILES
 from .vector import PATH, SHAPES, Vectors
 
 _LANES, _, _, ROW_PANELS = SHAPES[PATH]
@@ -246,7 +246,7 @@ def _vector_any_of_four(path: str) -> Callable[..., int]:
 
 
 # Module globals on purpose, see ``dot4``.
-if PLAIN_PYTHON:
+if not COMPILES:
     listed_row, listed_one = _plain_listed(ROW_PANELS), _plain_listed(1)
     rank_one, dot, any_of_four = _plain_rank_one(), _plain_dot(), _plain_any_of_four()
 else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..jit import kernel
+from ..provider import kernel
 from ..random import bits
 from .classes import class_errors
 from .delta import clear_tail, place_row

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...tensor import PANEL
-from ..jit import kernel
+from ..provider import kernel
 from .single import rank_one
 
 #: A single sample's update falls by as many bits at least; smaller shifts round the product only.

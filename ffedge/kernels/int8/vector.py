@@ -8,13 +8,12 @@ AVX-VNNI and AVX512-VNNI ``vpdpbusd``, AVX2 and SSSE3 ``vpmaddubsw``, NEON ``smu
 
 from __future__ import annotations
 
-import os
-import platform
 from typing import Any
 
 from ...tensor import PANEL
+from .. import cpu
 from ..aarch64 import has_dot_product
-from ..jit import PLAIN_PYTHON
+from ..provider import LIBRARY, NAME, PLAIN_PYTHON
 
 #: By path: int32 lanes of a register, rows and panels of a tile, panels of a single row.
 SHAPES = {
@@ -30,24 +29,20 @@ SHAPES = {
 
 def available_paths() -> tuple[str, ...]:
     """The paths this machine can run, best first; asked of the CPU, never tried out."""
-    machine = platform.machine()
-    if PLAIN_PYTHON or machine not in ("x86_64", "AMD64", "aarch64", "arm64"):
+    if NAME == "lowering":
+        return tuple(SHAPES)
+    if LIBRARY is not None:
+        return LIBRARY.int8_paths
+    known = cpu.INT8_PATHS.get(cpu.architecture())
+    if PLAIN_PYTHON or known is None:
         return ("generic",)
-    if machine in ("aarch64", "arm64"):
-        return ("dotprod", "neon", "generic") if has_dot_product() else ("neon", "generic")
     import llvmlite.binding as llvm
 
-    has = llvm.get_host_cpu_features().get
-    found = []
-    if has("avx512vnni") and has("avx512vl") and has("avx512bw"):
-        found.append("avx512vnni")
-    if has("avxvnni"):
-        found.append("avxvnni")
-    if has("avx2"):
-        found.append("avx2")
-    if has("ssse3"):
-        found.append("ssse3")
-    return (*found, "generic")
+    # LLVM compiles for what it sees itself.
+    seen = cpu.seen_by_llvm(llvm.get_host_cpu_features())
+    if cpu.architecture() == "aarch64" and has_dot_product():
+        seen |= {"dotprod"}
+    return cpu.runnable(known, seen)
 
 
 def host_path() -> str:
@@ -55,9 +50,7 @@ def host_path() -> str:
 
     "avx512" stands for avx512vnni and "sse" for ssse3, so that one word forces both precisions.
     """
-    forced = os.environ.get("FFEDGE_SIMD", "")
-    forced = {"avx512": "avx512vnni", "sse": "ssse3"}.get(forced, forced)
-    paths = available_paths()
+    forced, paths = cpu.forced(cpu.INT8_WORDS), available_paths()
     return forced if forced in paths else paths[0]
 
 

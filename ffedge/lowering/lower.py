@@ -1,0 +1,332 @@
+"""The kernels of one family for one vector path, as a relocatable object: a process of its own.
+
+``python -m ffedge.lowering.lower FAMILY PATH ARCHITECTURE CPU OBJECT`` with the environment that
+``build.py`` sets. Numba types the kernels and lowers them to IR, unoptimised and without its
+run-time system; nothing is ever compiled for the machine this runs on. The IR gets the target's
+triple, one C function per signature (``record``), and LLVM's optimiser for the target.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba.core import cgutils as untyped_cgutils
+from numba.core import types as untyped_types
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.cpu import CPUContext
+
+from .. import kernels
+from ..kernels import cpu
+from ..kernels.library import family_of
+from ..kernels.signatures import read_table, split
+from .relocations import LinkError
+
+# Numba has type hints for users only, not for what is used here.
+cgutils: Any = untyped_cgutils
+types: Any = untyped_types
+
+TRIPLES = {
+    "x86_64": "x86_64-unknown-linux-gnu",
+    "aarch64": "aarch64-unknown-linux-gnu",
+}
+
+#: What a path's features are added to.
+BASELINES = {"x86_64": "x86-64", "aarch64": "generic"}
+
+_NUMBERS = {
+    "b1": types.boolean, "i1": types.int8, "u1": types.uint8, "i2": types.int16,
+    "u2": types.uint16, "i4": types.int32, "u4": types.uint32, "i8": types.int64,
+    "u8": types.uint64, "f4": types.float32, "f8": types.float64,
+}  # fmt: skip
+#: SSE2 and SSSE3 cannot round: there LLVM would call floorf. Exact, zeros keep their sign.
+_FLOOR_CALL = ("@llvm.floor.f32(", "@ffedge.floor(")
+_FLOOR = """
+define internal float @ffedge.floor(float %x) alwaysinline nounwind {
+  %size = call float @llvm.fabs.f32(float %x)
+  %whole = fcmp uge float %size, 8388608.0
+  %safe = select i1 %whole, float 0.0, float %x
+  %number = fptosi float %safe to i32
+  %near = sitofp i32 %number to float
+  %above = fcmp ogt float %near, %safe
+  %one = select i1 %above, float 1.0, float 0.0
+  %below = fsub float %near, %one
+  %signed = call float @llvm.copysign.f32(float %below, float %x)
+  %result = select i1 %whole, float %x, float %signed
+  ret float %result
+}
+declare float @llvm.fabs.f32(float)
+declare float @llvm.copysign.f32(float, float)
+"""
+
+_CODES = {number: code for code, number in _NUMBERS.items()}
+
+
+def main(arguments: list[str]) -> int:
+    """Write the object; one line on stdout for each function: its number and its results."""
+    family, path, architecture, tuned_for, output = arguments
+    _never_run()
+    known = (cpu.INT8_PATHS if family == "int8" else cpu.FLOAT_PATHS)[architecture]
+    features = ",".join(f"+{name}" for name in known[path])
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    machine = llvm.Target.from_triple(TRIPLES[architecture]).create_target_machine(
+        cpu=BASELINES[architecture], features=features, opt=3, reloc="pic", codemodel="small"
+    )
+    head = (
+        f'target datalayout = "{machine.target_data}"\ntarget triple = "{TRIPLES[architecture]}"\n'
+    )
+    whole = llvm.parse_assembly(head)
+    names: list[str] = []
+    seen: dict[int, Any] = {}
+    table = sorted(read_table().items())
+    exports = [(name, words) for name, all_ in table for words in all_]
+    for number, (name, words) in enumerate(exports):
+        if family_of(name) != family:
+            continue
+        symbol = f"{family}.{path}.{number}"
+        results, texts = lower(name, words, symbol, seen)
+        names.append(symbol)
+        print(number, *results)
+        size = " optsize minsize" if _rare(words, read_table()[name]) else ""
+        for text in texts:
+            whole.link_in(llvm.parse_assembly(head + _retargeted(text, tuned_for, size)))
+    whole.link_in(llvm.parse_assembly(head + _intrinsics(whole)))
+    if architecture == "x86_64" and "avx" not in known[path]:
+        whole = llvm.parse_assembly(_with_floor(str(whole)))
+    Path(output).write_bytes(_optimised(whole, machine, names))
+    return 0
+
+
+def _never_run() -> None:
+    """Let Numba type and lower for another machine: LLVM would abort in code for this one."""
+    setattr(JITCodeLibrary, "_finalize_specific", lambda self: None)  # noqa: B010
+    kept: list[list[Any]] = []
+
+    def no_pointer(*_: Any) -> Any:
+        kept.append([])
+        return kept[-1].append
+
+    setattr(CPUContext, "get_executable", no_pointer)  # noqa: B010
+
+
+def find_kernels() -> dict[str, Any]:
+    """Numba's dispatchers by the kernels' names, as in the table."""
+    found = {}
+    for info in pkgutil.walk_packages(kernels.__path__, kernels.__name__ + "."):
+        module = importlib.import_module(info.name)
+        for value in vars(module).values():
+            if hasattr(value, "py_func") and value.__module__ == info.name:
+                place = info.name.removeprefix(kernels.__name__ + ".")
+                found[f"{place}.{value.__name__}"] = value
+    return found
+
+
+def numba_type(word: str) -> Any:
+    """``u1[2]`` as Numba's array type, ``i8`` as its int64."""
+    code, ndim = split(word)
+    return types.Array(_NUMBERS[code], ndim, "C") if ndim else _NUMBERS[code]
+
+
+def lower(
+    name: str, words: tuple[str, ...], symbol: str, seen: dict[int, Any]
+) -> tuple[list[str], list[str]]:
+    """(words of the results, IR texts): the kernel with its callees, and its C function.
+
+    seen: the libraries of Numba whose text has been taken already; more are added.
+    """
+    found = find_kernels()
+    if name not in found:
+        raise LinkError(f"signatures.txt: expected a kernel, got {name}, which is none")
+    dispatcher = found[name]
+    arguments = tuple(numba_type(word) for word in words)
+    dispatcher.compile(arguments)
+    compiled = dispatcher.overloads[arguments]
+    returned = compiled.signature.return_type
+    parts = [] if returned == types.none else list(getattr(returned, "types", [returned]))
+    if not all(part in _CODES for part in map(types.unliteral, parts)):
+        raise LinkError(f"{name}: expected numbers as results, got {returned}")
+    results = [_CODES[types.unliteral(part)] for part in parts]
+    with global_compiler_lock:
+        record = _record_function(compiled, words, results, symbol)
+    return results, [*_with_callees(compiled.library, seen), record]
+
+
+def _with_callees(library: Any, seen: dict[int, Any]) -> Iterator[str]:
+    # Their names are not unique; kept, so that no id comes twice.
+    if id(library) not in seen:
+        seen[id(library)] = library
+        yield library.get_llvm_str()
+        for other in library._linking_libraries:
+            yield from _with_callees(other, seen)
+
+
+def _intrinsics(module: Any) -> str:
+    """C functions that are one instruction: exact, so the instruction gives the same bits."""
+    lines = []
+    for name, intrinsic in (("sqrtf", "sqrt.f32"), ("sqrt", "sqrt.f64")):
+        if any(item.is_declaration and item.name == name for item in module.functions):
+            kind = "float" if intrinsic.endswith("32") else "double"
+            lines.append(
+                f"declare {kind} @llvm.{intrinsic}({kind})\n"
+                f"define {kind} @{name}({kind} %x) alwaysinline nounwind {{\n"
+                f"  %y = call {kind} @llvm.{intrinsic}({kind} %x)\n  ret {kind} %y\n}}\n"
+            )
+    return "".join(lines)
+
+
+def _record_function(
+    compiled: Any, words: tuple[str, ...], results: list[str], symbol: str
+) -> str:  # fmt: skip
+    """``int symbol(int64 *record)``: the kernel called with the record's arguments.
+
+    Addresses of array descriptors first, then scalars; results from slot 0. Returns 0, or
+    Numba's status if the kernel raised, which kernels never do.
+    """
+    context, signature = compiled.target_context, compiled.signature
+    module = ir.Module(symbol)
+    int64, double, int32 = ir.IntType(64), ir.DoubleType(), ir.IntType(32)
+    function = ir.Function(module, ir.FunctionType(int32, [int64.as_pointer()]), symbol)
+    builder = ir.IRBuilder(function.append_basic_block())
+
+    def slot(number: int, base: Any = function.args[0]) -> Any:
+        return builder.gep(base, [ir.Constant(int64, number)])
+
+    places = [i for i, word in enumerate(words) if split(word)[1]]
+    places += [i for i, word in enumerate(words) if not split(word)[1]]
+    values: list[Any] = [None] * len(words)
+    for number, i in enumerate(places):
+        kind = signature.args[i]
+        if isinstance(kind, types.Array):
+            raw = builder.load(slot(number))
+            values[i] = _array(context, builder, kind, builder.inttoptr(raw, int64.as_pointer()))
+        elif isinstance(kind, types.Float):
+            value = builder.load(builder.bitcast(slot(number), double.as_pointer()))
+            values[i] = builder.fptrunc(value, ir.FloatType()) if kind == types.float32 else value
+        else:
+            value = builder.load(slot(number))
+            narrow = context.get_value_type(kind)
+            values[i] = value if narrow == int64 else builder.trunc(value, narrow)
+    kernel = context.declare_function(module, compiled.fndesc)
+    status, value = context.call_conv.call_function(
+        builder, kernel, signature.return_type, signature.args, values
+    )
+    for number, code in enumerate(results):
+        single = not isinstance(signature.return_type, types.BaseTuple)
+        part = value if single else builder.extract_value(value, number)
+        if code[0] == "f":
+            part = builder.fpext(part, double) if code == "f4" else part
+            builder.store(part, builder.bitcast(slot(number), double.as_pointer()))
+        elif part.type == int64:
+            builder.store(part, slot(number))
+        else:
+            widen = builder.sext if code[0] == "i" else builder.zext
+            builder.store(widen(part, int64), slot(number))
+    code = builder.select(status.is_error, status.code, ir.Constant(int32, 0))
+    builder.ret(code)
+    return str(module)
+
+
+def _array(context: Any, builder: Any, kind: Any, descriptor: Any) -> Any:
+    """Numba's array structure of the descriptor: data, then the shape; C-contiguous."""
+    int64 = ir.IntType(64)
+    numbers = [
+        builder.load(builder.gep(descriptor, [ir.Constant(int64, i)])) for i in range(1 + kind.ndim)
+    ]
+    itemsize = context.get_abi_sizeof(context.get_data_type(kind.dtype))
+    strides: list[Any] = []
+    nbytes = ir.Constant(int64, itemsize)
+    for size in reversed(numbers[1:]):
+        strides.insert(0, nbytes)
+        nbytes = builder.mul(nbytes, size, flags=["nsw"])
+    fields = {name: i for i, name in enumerate(context.data_model_manager[kind]._fields)}
+    value: Any = ir.Constant(context.get_value_type(kind), None)
+
+    def put(part: Any, name: str) -> None:
+        # Not through memory: only so does LLVM see in time that the last stride is a constant.
+        nonlocal value
+        value = builder.insert_value(value, part, fields[name])
+
+    put(builder.inttoptr(numbers[0], context.get_value_type(types.CPointer(kind.dtype))), "data")
+    put(cgutils.pack_array(builder, numbers[1:]), "shape")
+    put(cgutils.pack_array(builder, strides), "strides")
+    put(ir.Constant(int64, itemsize), "itemsize")
+    nitems = functools.reduce(builder.mul, numbers[1:])
+    put(nitems, "nitems")
+    return value
+
+
+#: Types that are common where a kernel takes several; others come from data of 2**31 rows, of
+#: 65,537 classes, or from tests.
+_COMMON = {"f4[2]", "i1[2]", "i2[2]", "u1[2]", "u1[1]", "u2[1]"}
+
+
+def _rare(words: tuple[str, ...], all_: list[tuple[str, ...]]) -> bool:
+    """Whether a signature has a type for which small code is better than fast code.
+
+    Fast code for all of them would be a third of the library.
+    """
+    for word, column in zip(words, zip(*all_, strict=True), strict=True):
+        common = _COMMON & set(column) or {"i4[1]"}
+        if len(set(column)) > 1 and word not in common:
+            return True
+    return False
+
+
+def _retargeted(text: str, tuned_for: str, size: str = "") -> str:
+    """IR without the host's layout, scheduled for one processor.
+
+    "no-builtins" keeps LLVM from turning loops into calls of memset.
+    """
+    text = re.sub(r"^target (?:datalayout|triple) = .*\n", "", text, flags=re.MULTILINE)
+    attributes = f'nounwind "no-builtins" "tune-cpu"="{tuned_for}"{size}'
+    return re.sub(
+        r"^(define [^\n]*?\))([^\n(){}]*?)\s*\{$",
+        rf"\1 {attributes}\2 {{",
+        text,
+        flags=re.MULTILINE,
+    )
+
+
+def _with_floor(text: str) -> str:
+    text = re.sub(r"^declare float @llvm\.(?:floor|fabs|copysign)\.f32\(.*\n", "", text,
+                  flags=re.MULTILINE)  # fmt: skip
+    return text.replace(*_FLOOR_CALL) + _FLOOR
+
+
+def _optimised(module: Any, machine: Any, exports: list[str]) -> bytes:
+    wanted = set(exports)
+    for function in module.functions:
+        if not function.is_declaration and function.name not in wanted:
+            function.linkage = "internal"
+    for variable in module.global_variables:
+        if not variable.is_declaration:
+            variable.linkage = "internal"
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = options.slp_vectorization = True
+    builder = llvm.create_pass_builder(machine, options)
+    # Twice, as Numba does: what the first pass takes in, the second sees as one loop.
+    for _ in range(2):
+        builder.getModulePassManager().run(module, builder)
+    outside = [
+        item.name for item in module.functions
+        if item.is_declaration and not item.name.startswith("llvm.")
+    ]  # fmt: skip
+    if outside:
+        raise LinkError(f"lowering: expected kernels that call nothing, got a call of {outside[0]}")
+    emitted: bytes = machine.emit_object(module)
+    return emitted
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
