@@ -173,17 +173,18 @@ class Int8Run:
         """Bring samples first..first+count-1 (of permutation ``shuffle``) into the input."""
         subset = _ALL_ROWS if data.rows is None else data.rows
         seed = 0 if shuffle is None else shuffle
-        int8_input.fetch_batch(
-            data.features, data.labels, subset, first, count, data.n_samples, seed,
-            shuffle is not None, self.mean, self.gain, self.network.input_parts,
-            self.chosen, self.labels, self.input,
-        )  # fmt: skip
+        batch.choose_rows(first, count, data.n_samples, seed, shuffle is not None, self.chosen)
+        batch.fetch_labels(data.labels, subset, self.chosen, count, self.labels)
+        self._quantize(data.features, subset, count)
 
     def fetch_features(self, features: Array, first: int, count: int) -> None:
         """Bring rows first..first+count-1 of unlabelled data into the input."""
         batch.choose_rows(first, count, len(features), 0, False, self.chosen)
+        self._quantize(features, _ALL_ROWS, count)
+
+    def _quantize(self, features: Array, subset: Array, count: int) -> None:
         int8_input.fetch(
-            features, _ALL_ROWS, self.chosen, count, self.mean, self.gain,
+            features, subset, self.chosen, count, self.mean, self.gain,
             self.network.input_parts, self.input,
         )  # fmt: skip
 

@@ -7,13 +7,13 @@ from checks import assert_allocates_nothing, compiled_only, repeatable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ffedge.kernels import batch
-from ffedge.kernels.int8.input import fetch, fetch_batch, to_u7
+from ffedge.kernels.int8.input import fetch, to_u7
 
 pytestmark = pytest.mark.kernels
 
 ALL_ROWS = np.empty(0, np.int32)
-DTYPES = [np.uint8, np.int8, np.uint16, np.int16, np.int32, np.float32, np.float64]
+#: What data sets hold.
+DTYPES = [np.uint8, np.int8, np.int16, np.float32]
 
 
 def run(features, chosen, mean, gain, parts, subset=ALL_ROWS, spare=2):
@@ -84,30 +84,6 @@ def test_a_constant_feature_is_silent():
     rows = run(features, [0], np.full(1, 1e6, np.float32), np.zeros(1, np.float32), 2)
 
     assert rows.tolist() == [[0, 0]]
-
-
-@pytest.mark.parametrize("shuffle", [True, False])
-@pytest.mark.parametrize("subset", [ALL_ROWS, np.array([4, 2, 6, 0, 5], np.int32)])
-def test_a_batch_in_one_call_is_the_three_calls(shuffle, subset):
-    random = np.random.default_rng(0)
-    features = random.normal(size=(7, 5)).astype(np.float32)
-    labels, mean, gain = np.arange(7, dtype=np.uint8), features[0], np.ones(5, np.float32)
-    total = len(subset) or 7
-    together, apart = (
-        (np.full(4, -1, np.int64), np.full(4, -1, np.int32), np.full((4, 16), 201, np.uint8))
-        for _ in range(2)
-    )
-
-    fetch_batch(
-        features, labels, subset, 1, 3, total, 9, shuffle, mean, gain, 2, *together
-    )  # fmt: skip
-
-    chosen, codes, out = apart
-    batch.choose_rows(1, 3, total, 9, shuffle, chosen)
-    batch.fetch_labels(labels, subset, chosen, 3, codes)
-    fetch(features, subset, chosen, 3, mean, gain, 2, out)
-    assert [a.tolist() for a in together] == [a.tolist() for a in apart]
-    assert codes[:3].tolist() == [labels[subset[c] if len(subset) else c] for c in chosen[:3]]
 
 
 @compiled_only

@@ -151,13 +151,15 @@ def update(xt, rows, delta, shift, input_words, unit_words, weight):
 @kernel()
 def sum_deltas(delta, rows, sums):
     """``sums[unit]`` = sum of the unit's deltas, int32 (panels * 16,)."""
+    for n in range(sums.shape[0]):
+        sums[n] = np.int32(0)
     for p in range(delta.shape[0]):
-        for lane in range(PANEL):
-            total = np.int32(0)
-            for group in range((rows + 3) // 4):
-                for j in range(4):
-                    total = np.int32(total + np.int32(delta[p, group, lane, j]))
-            sums[p * PANEL + lane] = total
+        for group in range((rows + 3) // 4):
+            for lane in range(PANEL):
+                four = delta[p, group, lane]
+                total = np.int32(np.int32(four[0]) + np.int32(four[1]))
+                total = np.int32(total + np.int32(np.int32(four[2]) + np.int32(four[3])))
+                sums[p * PANEL + lane] = np.int32(sums[p * PANEL + lane] + total)
 
 
 @kernel()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..batch import choose_rows, fetch_labels
 from ..provider import kernel
 
 #: Every layer's input is in units of 2**-INPUT_EXP.
@@ -48,14 +47,3 @@ def fetch(features, subset, chosen, count, mean, gain, parts, out):
                 out[n, width + j] = to_u7(-value)
         for j in range(parts * width, out.shape[1]):
             out[n, j] = np.uint8(0)
-
-
-@kernel()
-def fetch_batch(
-    features, labels, subset, first, count, total, seed, shuffle, mean, gain, parts,
-    chosen, codes, out,
-):  # fmt: skip
-    """``choose_rows``, ``fetch_labels`` and ``fetch`` in one call; arguments as in those."""
-    choose_rows(first, count, total, seed, shuffle, chosen)
-    fetch_labels(labels, subset, chosen, count, codes)
-    fetch(features, subset, chosen, count, mean, gain, parts, out)
