@@ -97,7 +97,8 @@ def main(arguments: list[str]) -> int:
         results, texts = lower(name, words, symbol, seen)
         names.append(symbol)
         print(number, *results)
-        size = " optsize minsize" if _rare(words, read_table()[name]) else ""
+        small = name.startswith(_ONCE) or _rare(words, read_table()[name])
+        size = " optsize minsize" if small else ""
         for text in texts:
             whole.link_in(llvm.parse_assembly(head + _retargeted(text, tuned_for, size)))
     whole.link_in(llvm.parse_assembly(head + _intrinsics(whole)))
@@ -268,6 +269,10 @@ def _array(context: Any, builder: Any, kind: Any, descriptor: Any) -> Any:
 #: Types that are common where a kernel takes several; others come from data of 2**31 rows, of
 #: 65,537 classes, or from tests.
 _COMMON = {"f4[2]", "i1[2]", "i2[2]", "u1[2]", "u1[1]", "u2[1]"}
+
+
+#: Kernels that run once in a training: small code is better than fast code.
+_ONCE = ("int8.start.", "random.fill_normal")
 
 
 def _rare(words: tuple[str, ...], all_: list[tuple[str, ...]]) -> bool:
