@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 import ffedge.sources
 from ffedge.errors import DataError
-from ffedge.sources import load, spool
+from ffedge.sources import load
 
 X = np.arange(12, dtype=np.uint8).reshape(6, 2)
 Y = np.array([0, 1, 0, 1, 0, 1])
@@ -207,7 +208,7 @@ def test_an_absent_cache_folder_is_refused(tmp_path):
 def test_a_full_disk_is_refused_before_writing(tmp_path, monkeypatch):
     path = save(tmp_path, X=X.astype(float), y=Y)
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr(spool.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
 
     with pytest.raises(
         DataError, match=r"expected 67,108,864 B free .* got 1,000 B; set cache_dir"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import tempfile
 import zlib
 from pathlib import Path
 
@@ -62,6 +61,8 @@ def candidates(name: str) -> list[Path]:
     found.append(Path(home) / "ffedge" / name)
     # A disk that is read-only throughout has no temporary folder either.
     with contextlib.suppress(OSError):
+        import tempfile
+
         found.append(Path(tempfile.gettempdir()) / f"ffedge-{os.geteuid()}" / name)
     return [folder for folder in found if folder.is_absolute()]
 

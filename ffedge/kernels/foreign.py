@@ -125,45 +125,42 @@ class Overload:
         return self.call(*ready)
 
 
-def caller(kernel: Callable[..., Any], overloads: list[Overload]) -> Callable[..., Any]:
-    """The function that stands for ``kernel``: of one overload its own, else one that chooses."""
+def caller(
+    kernel: Callable[..., Any], make: Callable[[], list[Overload]]
+) -> Callable[..., Any]:  # fmt: skip
+    """The function that stands for ``kernel`` and chooses among its overloads.
 
-    def refuse(arguments: tuple[Any, ...]) -> Any:
-        raise ConfigError(_refusal(kernel, overloads, arguments))
-
-    if len(overloads) == 1:
-        overloads[0].refuse = refuse
-        chosen = overloads[0].call
-    else:
-        chosen = _chooser(overloads, refuse)
-    update_wrapper(chosen, kernel)
-    # As Numba's dispatchers have it.
-    chosen.py_func = kernel  # type: ignore[attr-defined]
-    return chosen
-
-
-def _chooser(
-    overloads: list[Overload], refuse: Callable[[tuple[Any, ...]], Any]
-) -> Callable[..., Any]:
+    They are made on the first call: a process calls few of the kernels, and each one's functions
+    take some ten thousand bytes.
+    """
+    overloads: list[Overload] = []
     last: Callable[..., Any] = lambda *arguments: choose(arguments)  # noqa: E731
 
     def choose(arguments: tuple[Any, ...]) -> Any:
         nonlocal last
+        wanted = kernel.__code__.co_argcount
+        if len(arguments) != wanted:
+            raise TypeError(f"{kernel.__name__}: expected {wanted} arguments, got {len(arguments)}")
+        if not overloads:
+            overloads.extend(make())
+            for overload in overloads:
+                overload.refuse = choose
         for overload in overloads:
-            if len(arguments) == len(overload.words) and overload.fits(arguments):
+            if overload.fits(arguments):
                 try:
                     ready = overload.prepared(arguments)
                 except (TypeError, ValueError):
                     continue
                 last = overload.call
                 return overload.call(*ready)
-        return refuse(arguments)
+        raise ConfigError(_refusal(kernel, overloads, arguments))
 
     def call(*arguments: Any) -> Any:
         return last(*arguments)
 
-    for overload in overloads:
-        overload.refuse = choose
+    update_wrapper(call, kernel)
+    # As Numba's dispatchers have it.
+    call.py_func = kernel  # type: ignore[attr-defined]
     return call
 
 

@@ -46,11 +46,15 @@ class Library:
         name = f"{function.__module__.removeprefix('ffedge.kernels.')}.{function.__name__}"
         family = family_of(name)
         path = self.int8_path if family == "int8" else self.float_path
-        overloads = []
-        for number in self._places.get(name, []):
-            _, words, results = self.facts.kernels[number]
-            symbol = self._loaded[f"{family}.{path}.{number}"]
-            overloads.append(Overload(function, symbol, words, results))
+
+        def overloads() -> list[Overload]:
+            made = []
+            for number in self._places.get(name, []):
+                _, words, results = self.facts.kernels[number]
+                symbol = self._loaded[f"{family}.{path}.{number}"]
+                made.append(Overload(function, symbol, words, results))
+            return made
+
         return caller(function, overloads)
 
 

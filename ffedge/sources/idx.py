@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import os
 import re
@@ -38,6 +37,8 @@ def is_idx(path: PathLike) -> bool:
         start = file.read(4)
     if start[:2] == b"\x1f\x8b":
         try:
+            import gzip
+
             with gzip.open(path) as stream:
                 start = stream.read(4)
         except (OSError, EOFError, zlib.error):
@@ -66,9 +67,13 @@ def read_idx(path: PathLike) -> StoredArray:
 
     @contextmanager
     def open_stream() -> Iterator[Readable]:
+        import gzip
+
         with open_file(path) as file, gzip.GzipFile(fileobj=file) as stream:
             _header(stream, where)
             yield stream
+
+    import gzip
 
     with refusing(where), open_file(path) as file, gzip.GzipFile(fileobj=file) as stream:
         dtype, shape, _ = _header(stream, where)

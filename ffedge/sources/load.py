@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import DataError
-from . import csv_file, idx, named
+from . import idx, named
 from .dataset import Dataset
 from .digits import load_digits
 from .npy import read_npy
-from .npz import read_npz
 from .part import Part, datasets
 from .spool import PathLike, Progress
 from .stored import refusing
@@ -81,11 +80,15 @@ def _read(
     kind = file_kind(path)
     if kind == "csv":
         column = label if isinstance(label, int) or label is None else os.fspath(label)
-        return csv_file.read_csv_pair(path, column, cache_dir, progress)
+        from .csv_file import read_csv_pair
+
+        return read_csv_pair(path, column, cache_dir, progress)
     if isinstance(label, int):
         wanted = "the name of the labels in it" if kind == "npz" else "the path of a labels file"
         raise DataError(f"{path}: expected label to be {wanted}, got {label}")
     if kind == "npz":
+        from .npz import read_npz
+
         return read_npz(path, None if label is None else os.fspath(label), cache_dir)
     return _read_npy_pair(path, label) if kind == "npy" else idx.read_idx_pair(path, label)
 
@@ -176,7 +179,9 @@ def _companions(file: Path) -> list[Path]:
     """The files that belong to this one: its labels, its test part, the same again as .gz."""
     name = file.name.lower()
     if name.endswith(_CSV):
-        found = [csv_file.find_test_file(file)]
+        from .csv_file import find_test_file
+
+        found = [find_test_file(file)]
     elif name.endswith(".npy"):
         test = _npy_test(file)
         found = [_npy_labels(file), test, test and _npy_labels(test)]

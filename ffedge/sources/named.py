@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ..errors import DataError
 from .idx import either, read_idx
-from .npz import read_npz
 from .part import Part
 from .spool import PathLike
 
@@ -38,6 +37,8 @@ def read_named(
         for spelling in spellings:
             looked_at.append(str(folder / f"{spelling}.npz"))
             if (folder / f"{spelling}.npz").is_file():
+                from .npz import read_npz
+
                 return read_npz(folder / f"{spelling}.npz", None, cache_dir)
         for place in (*(folder / spelling for spelling in spellings), folder):
             looked_at.append(str(place))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import mmap
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self, TypeAlias
@@ -70,6 +68,8 @@ class Spool:
         self._checked = 0
         self._refuse_a_full_disk(needed)
         try:
+            import tempfile
+
             self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
         except OSError as error:
             raise self._unusable(error) from error
@@ -102,6 +102,8 @@ class Spool:
 
     def _refuse_a_full_disk(self, needed: int) -> None:
         try:
+            import shutil
+
             free = shutil.disk_usage(self._folder).free
         except OSError as error:
             raise self._unusable(error) from error
@@ -156,4 +158,6 @@ def _folder(cache_dir: PathLike | None) -> Path:
         return Path(cache_dir)
     if "TMPDIR" not in os.environ and os.access("/var/tmp", os.W_OK):
         return Path("/var/tmp")
+    import tempfile
+
     return Path(tempfile.gettempdir())

@@ -6,7 +6,6 @@ import math
 import os
 import stat
 import struct
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -32,8 +31,14 @@ _BROKEN = (
     OverflowError,
     struct.error,
     zlib.error,
-    zipfile.BadZipFile,
 )
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    # Only here, where something is wrong already: zipfile brings a megabyte of modules.
+    import zipfile
+
+    return (*_BROKEN, zipfile.BadZipFile)
 
 
 class Readable(Protocol):
@@ -159,7 +164,7 @@ def refusing(where: str) -> Iterator[None]:
         raise DataError(f"{where}: expected a file, got none of that name; check the path") from (
             error
         )
-    except _BROKEN as error:
+    except _broken() as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(
             f"{where}: expected a readable file, got an error ({reason}); "

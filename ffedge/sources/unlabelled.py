@@ -10,13 +10,11 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError, DataError
 from . import named
-from .csv_file import read_csv_features
 from .digits import load_digits
 from .features import compact_dtype, conversion_meter, refuse_unusable_shape
 from .idx import read_idx
 from .load import file_kind, refuse_absent
 from .npy import read_npy
-from .npz import read_npz_features
 from .part import map_features
 from .spool import PathLike, Progress
 from .stored import StoredArray, stored_array
@@ -89,7 +87,11 @@ def _stored(
     refuse_absent(path, "load_features", "a file")
     kind = file_kind(path)
     if kind == "csv":
+        from .csv_file import read_csv_features
+
         return read_csv_features(path, width, names, cache_dir, progress)
     if kind == "npz":
+        from .npz import read_npz_features
+
         return read_npz_features(path, cache_dir)
     return read_npy(path) if kind == "npy" else read_idx(path)

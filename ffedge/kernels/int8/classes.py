@@ -7,6 +7,8 @@ Scores are int32 in units of 2**-e. A probability is Q15 (32,768 = 1):
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..provider import kernel
@@ -14,7 +16,7 @@ from ..provider import kernel
 ONE = 1 << 15
 
 #: 2**(-i / 256) in Q15.
-_POWERS = np.floor(2.0 ** (-np.arange(256) / 256.0) * ONE + 0.5).astype(np.int32)
+_POWERS = np.array([math.floor(2.0 ** (-i / 256) * ONE + 0.5) for i in range(256)], np.int32)
 
 #: log2(e) in Q16.
 _LOG2_E = 94548
