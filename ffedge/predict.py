@@ -89,4 +89,5 @@ def score_rows(run: AnyRun, features: Array, batch: int) -> Array:
         residency.read_rows(count)
         run.score_batch(count)
         out[first : first + count] = run.total[:count]
+    residency.give_back()
     return out
