@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import re
+import shutil
 import struct
 
 import numpy as np
@@ -14,7 +15,7 @@ from test_sources_csv import write
 from test_sources_npz import write_npz
 
 from ffedge.errors import ConfigError, DataError
-from ffedge.sources import load, load_features, named, spool
+from ffedge.sources import load, load_features, named
 
 X = np.arange(12, dtype=np.uint8).reshape(3, 4)
 NAMED = "id,length,label,width\na7,1.5,rose,2\na8,-3,,4e1\n"
@@ -352,7 +353,7 @@ def test_the_temporary_file_goes_to_the_cache_folder(tmp_path, monkeypatch):
     path = save(tmp_path / "a.npy", X.astype(float))
     asked = []
     usage = type("Usage", (), {"free": 1 << 40})
-    monkeypatch.setattr(spool.shutil, "disk_usage", lambda folder: asked.append(folder) or usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: asked.append(folder) or usage)
 
     load_features(path, width=4, cache_dir=tmp_path)
 
