@@ -49,6 +49,21 @@ def test_a_library_comes_first(nothing_set):
     assert provider.choose().name == "library"
 
 
+def test_a_library_that_was_passed_over_is_named_beside_the_one_in_use(nothing_set):
+    class Fake:
+        path = "second.so"
+
+    nothing_set.library = Fake()
+    nothing_set.refused.append(("first.so", "it is damaged"))
+
+    choice = provider.choose()
+
+    assert choice.name == "library"
+    assert "second.so was made from these kernels; not taken: first.so: it is damaged" in (
+        choice.reason
+    )
+
+
 def test_a_refused_library_gives_way_and_says_why(nothing_set):
     nothing_set.refused.append(("somewhere.so", "it is damaged"))
 

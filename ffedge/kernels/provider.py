@@ -54,7 +54,9 @@ def choose() -> Choice:
         return Choice("jit", "FFEDGE_KERNELS=jit")
     found = search()
     if found.library is not None:
-        return Choice("library", f"{found.library.path} was made from these kernels", found)
+        refused = f"; not taken: {found.reasons}" if found.refused else ""
+        reason = f"{found.library.path} was made from these kernels{refused}"
+        return Choice("library", reason, found)
     if forced == "library":
         raise ConfigError(
             f"FFEDGE_KERNELS=library: expected a compiled library, got none; {found.reasons}; "
