@@ -9,7 +9,7 @@ numbers depend on seed, layer, update, input, unit and sample only.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,11 +21,13 @@ from .kernels.int8 import input as int8_input
 from .kernels.int8.input import INPUT_EXP
 from .layers import OUTPUT_EXP, forward_shift, readout_exponent, weight_exponent
 from .network import Network, cut_of
-from .pipeline import Pipeline
 from .recipe import Recipe
 from .rules import Group, Readout
 from .run import Run
 from .sources import Dataset
+
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
 
 Array = np.ndarray[Any, Any]
 
@@ -199,6 +201,8 @@ class Int8Run:
         rate = self.recipe.optimizer.rate * self.factor / self.recipe.batch_size
         if self.recipe.threads > 1:
             if self._pipeline is None:
+                from .pipeline import Pipeline
+
                 self._pipeline = Pipeline(self)
             self._pipeline.train(count, rate)
         else:

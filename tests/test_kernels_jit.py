@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +18,6 @@ jit = pytest.importorskip("ffedge.kernels.jit", reason="needs numba")
 pytestmark = pytest.mark.kernels
 
 PROGRAM = """
-import sys, tempfile
-if sys.argv[1] == "no temporary folder":
-    def refuse():
-        raise FileNotFoundError("No usable temporary directory found")
-    tempfile.gettempdir = refuse
 from ffedge.kernels.jit import CACHE_FOLDER
 from ffedge.kernels.random import uniform
 print(CACHE_FOLDER, uniform(3, 4))
@@ -33,11 +27,11 @@ print(CACHE_FOLDER, uniform(3, 4))
 NOWHERE = "/dev/null/nowhere"
 
 
-def run_child(argument="", **environment):
+def run_child(**environment):
     places = {"HOME": NOWHERE, "XDG_CACHE_HOME": None, "NUMBA_CACHE_DIR": None}
     environment = places | {"NUMBA_DISABLE_JIT": "0", "FFEDGE_KERNELS": "jit"} | environment
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, argument],
+        [sys.executable, "-c", PROGRAM],
         env=child_environment(**environment), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -54,7 +48,7 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(found["numba"]))
     monkeypatch.setenv("XDG_CACHE_HOME", str(found["xdg"]))
     monkeypatch.setenv("HOME", str(found["home"]))
-    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(found["temporary"]))
+    monkeypatch.setenv("TMPDIR", str(found["temporary"]))
     return found
 
 
@@ -92,12 +86,8 @@ def test_a_relative_folder_is_not_used(places, monkeypatch):
 
 
 def test_no_folder_at_all_is_no_error(places, monkeypatch):
-    def refuse():
-        raise FileNotFoundError("No usable temporary directory found")
-
-    for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
+    for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "TMPDIR"):
         monkeypatch.setenv(name, NOWHERE)
-    monkeypatch.setattr(tempfile, "gettempdir", refuse)
 
     assert jit.cache_folder() is None
 
@@ -178,7 +168,7 @@ def test_the_folders_name_changes_with_the_vector_path_and_numba(places, monkeyp
 
 
 def test_a_read_only_package_without_any_folder_still_runs():
-    folder = run_child("no temporary folder", NUMBA_CACHE_DIR=NOWHERE, XDG_CACHE_HOME=NOWHERE)
+    folder = run_child(NUMBA_CACHE_DIR=NOWHERE, XDG_CACHE_HOME=NOWHERE, TMPDIR=NOWHERE)
 
     assert folder == "None"
 

@@ -41,6 +41,7 @@ def ffedge_step(inputs: int, units: int, batch: int) -> Callable[[], object]:
         "x": TensorSpec((batch, panels(inputs) * PANEL), "uint8"),
         "weight": TensorSpec((count, quads, PANEL, 4), "int8"),
         "bias": TensorSpec((count * PANEL,), "int32"),
+        "listed": TensorSpec((quads,), "int32"),
         "y": TensorSpec((batch, count * PANEL), "uint8"),
     }
     arena = Arena(place(Need(name, spec, "workspace") for name, spec in specs.items()))
@@ -48,7 +49,7 @@ def ffedge_step(inputs: int, units: int, batch: int) -> Callable[[], object]:
     arena["x"][:, :inputs] = random.integers(0, 128, (batch, inputs))
     arena["weight"][:] = random.integers(-127, 128, arena["weight"].shape)
     arguments = arena["x"], batch, arena["weight"], arena["bias"], 10
-    return lambda: dense.forward(*arguments, arena["y"])
+    return lambda: dense.forward(*arguments, arena["listed"], arena["y"])
 
 
 def runtime_step(inputs: int, units: int, batch: int) -> Callable[[], object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 import zlib
@@ -59,11 +58,9 @@ def candidates(name: str) -> list[Path]:
     found = [Path(chosen) / "ffedge" / name] if chosen else []
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     found.append(Path(home) / "ffedge" / name)
-    # A disk that is read-only throughout has no temporary folder either.
-    with contextlib.suppress(OSError):
-        import tempfile
-
-        found.append(Path(tempfile.gettempdir()) / f"ffedge-{os.geteuid()}" / name)
+    # Not tempfile's answer, which would bring a megabyte of modules into every process.
+    temporary = next(filter(None, map(os.environ.get, ("TMPDIR", "TEMP", "TMP"))), "/tmp")
+    found.append(Path(temporary) / f"ffedge-{os.geteuid()}" / name)
     return [folder for folder in found if folder.is_absolute()]
 
 
