@@ -104,4 +104,7 @@ def learning_needs(
         }
         for name, spec in scratch.items():
             phases = (i + 1, i + 1) if threads == 1 else (0, END)
+            if (i, name, threads) == (0, "xt", 1):
+                # Rows of a mapped file are read into it, before the first layer needs it.
+                phases = (0, 1)
             yield Need(f"layer{i}.{name}", spec, "workspace", own[i], phases)

@@ -25,6 +25,7 @@ from .recipe import Recipe
 from .rules import Group, Readout
 from .run import Run
 from .sources import Dataset
+from .sources.residency import RowReader, row_reader
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
@@ -119,6 +120,9 @@ class Int8Run:
         cut = cut_of(network) if threads > 1 else len(network.layers)
         self.layers = [Int8Layer(self, i, lanes[i >= cut]) for i in range(len(network.layers))]
         self._pipeline: Pipeline | None = None
+        self._reader: RowReader | None = None
+        #: Bytes that are free until the first layer's update.
+        self._space = None if recipe is None else arena["layer0.xt"].reshape(-1)
         self.last_active = len(self.layers) - 1
         self.factor, self.samples_seen = 1.0, 0
         self.seed = recipe.seed if recipe is not None else 0
@@ -177,12 +181,36 @@ class Int8Run:
         seed = 0 if shuffle is None else shuffle
         batch.choose_rows(first, count, data.n_samples, seed, shuffle is not None, self.chosen)
         batch.fetch_labels(data.labels, subset, self.chosen, count, self.labels)
-        self._quantize(data.features, subset, count)
+        reader = self._reader_of(data) if shuffle is not None else None
+        if reader is None:
+            self._quantize(data.features, subset, count)
+        else:
+            self._fetch_from_file(reader, data, count)
 
     def fetch_features(self, features: Array, first: int, count: int) -> None:
         """Bring rows first..first+count-1 of unlabelled data into the input."""
         batch.choose_rows(first, count, len(features), 0, False, self.chosen)
         self._quantize(features, _ALL_ROWS, count)
+
+    def _reader_of(self, data: Dataset) -> RowReader | None:
+        if self._space is None or data.storage != "mapped":
+            return None
+        if self._reader is None or not self._reader.belongs_to(data.features):
+            self._reader = row_reader(data.features)
+        return self._reader
+
+    def _fetch_from_file(self, reader: RowReader, data: Dataset, count: int) -> None:
+        """The chosen rows, as many at a time as fit the scratch of the first layer's update."""
+        assert self._space is not None
+        numbers = self.chosen[:count] if data.rows is None else data.rows[self.chosen[:count]]
+        waiting, most = numbers.tolist(), reader.fit(self._space)
+        batch.choose_rows(0, min(most, count), count, 0, False, self.chosen)
+        for first in range(0, count, most):
+            rows = reader.read(waiting[first : first + most], self._space)
+            int8_input.fetch(
+                rows, _ALL_ROWS, self.chosen, len(rows), self.mean, self.gain,
+                self.network.input_parts, self.input[first:] if first else self.input,
+            )  # fmt: skip
 
     def _quantize(self, features: Array, subset: Array, count: int) -> None:
         int8_input.fetch(

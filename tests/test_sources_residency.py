@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ffedge.errors import DataError
 from ffedge.model import Model
 from ffedge.network import Network
+from ffedge.optimizers import SGD
 from ffedge.predict import Predictor
 from ffedge.recipe import Recipe
-from ffedge.sources import load_features
-from ffedge.sources.residency import AROUND, LIMIT, Residency
+from ffedge.sources import from_arrays, load, load_features
+from ffedge.sources.residency import AROUND, LIMIT, Residency, row_reader
 from ffedge.trainer import Trainer
 
 
@@ -78,3 +80,56 @@ def test_prediction_leaves_no_page_behind(mapped, monkeypatch):
     predictor.codes(mapped[:40])
 
     assert advised == [True]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+@pytest.mark.parametrize("start", [0, 3])
+def test_rows_are_read_past_the_mapping(tmp_path, dtype, start):
+    path = tmp_path / "x.npy"
+    array = np.random.default_rng(1).integers(0, 99, (50, 7)).astype(dtype)
+    np.save(path, array)
+    features = load_features(path, width=7)[start:]
+    reader, space = row_reader(features), np.zeros(130, np.uint8)
+
+    rows = reader.read([4, 0, 46], space)
+
+    assert reader.fit(space) == 130 // (7 * array.itemsize)
+    assert rows.dtype == dtype
+    assert rows.tolist() == array[start:][[4, 0, 46]].tolist()
+    assert np.shares_memory(rows, space)
+
+
+def test_a_file_that_has_become_shorter_is_refused(mapped, tmp_path):
+    reader = row_reader(mapped)
+    (tmp_path / "x.npy").write_bytes(b"")
+
+    with pytest.raises(DataError, match="must not be changed while it is in use"):
+        reader.read([2999], np.zeros(1000, np.uint8))
+
+
+def test_an_array_in_memory_or_of_another_order_has_no_reader(mapped):
+    assert row_reader(np.zeros((9, 9))) is None
+    assert row_reader(mapped[:, ::2]) is None
+
+
+@pytest.mark.parametrize("batch", [1, 5, 16])
+@pytest.mark.parametrize(("dtype", "parts"), [(np.uint8, 1), (np.float32, 2)])
+def test_training_from_a_file_gives_the_bits_of_training_from_memory(tmp_path, dtype, parts, batch):
+    X = np.random.default_rng(2).integers(0, 200, (77, 9)).astype(dtype)
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "y.npy", np.arange(77) % 3)
+    stored, _ = load(tmp_path / "x.npy", label=tmp_path / "y.npy")
+    held = from_arrays(X, np.arange(77) % 3)
+    assert (stored.storage, held.storage) == ("mapped", "memory")
+
+    params = []
+    for data in (stored, held, stored.split(0.8, 1)[0], held.split(0.8, 1)[0]):
+        network = Network.dense(9, (20, 8), 3, precision="int8", input_parts=parts)
+        trainer = Trainer(network, Recipe(SGD(0.05), batch_size=batch, epochs=2))
+        trainer.learn_scaling(data)
+        for _ in trainer.train(data):
+            pass
+        params.append(b"".join(array.tobytes() for array in trainer.params.values()))
+
+    assert params[0] == params[1] != params[2]
+    assert params[2] == params[3]

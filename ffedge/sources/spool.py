@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from .residency import remember
 
 CHUNK_BYTES = 1 << 20  # the most that is read, converted or checked at once
 _RESERVE_BYTES = 64 << 20  # left free on the disk, so that spooling never fills it
@@ -44,6 +45,7 @@ def _mapped(
     # Readable and writable, because Numba compiles read-only arrays apart.
     protection = mmap.PROT_READ | mmap.PROT_WRITE
     buffer = mmap.mmap(fileno, length, flags=flags, prot=protection, offset=start)
+    remember(buffer, fileno, start)
     flat = np.frombuffer(buffer, dtype, count, offset - start)
     return flat.reshape(shape, order="F" if order == "F" else "C")
 
