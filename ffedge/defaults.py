@@ -14,6 +14,7 @@ from .optimizers import Optimizer, named_optimizer
 from .recipe import Recipe
 from .rules import Group, Rule
 from .sources import Dataset
+from .sources.residency import Residency
 
 #: Features up to which int8 training takes its full rate.
 STEADY = 1000
@@ -44,12 +45,15 @@ def choose_scaling(data: Dataset) -> str:
     Looks at 256 samples spread over the set, one at a time.
     """
     zeros = looked_at = 0
+    residency = Residency(data.features)
     for sample in range(0, data.n_samples, max(1, data.n_samples // 256)):
         row = data.features[sample if data.rows is None else data.rows[sample]]
         if row.min() < 0:
             return "standard"
         zeros += row.size - int(np.count_nonzero(row))
         looked_at += row.size
+        # Samples so far apart would leave a page or a megabyte each.
+        residency.give_back()
     return "global" if zeros > SPARSE * looked_at else "standard"
 
 

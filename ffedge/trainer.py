@@ -31,7 +31,7 @@ _NO_ROWS = np.empty(0, np.int32)
 HELD = 16
 
 #: Rows between two looks at the clock while the scaler is learned.
-_CHUNK = 4096
+_CHUNK = 1024
 
 
 @dataclass(frozen=True, slots=True)
