@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ConfigError, DataError
-from ..kernels.batch import choose_rows
-from ..kernels.random import mix
 from .features import check_kept, compact_dtype, convert, refuse_unusable_shape
 from .labels import (
     Classes,
@@ -71,7 +69,7 @@ class Dataset:
 
         fraction: the share of the samples in part, above 0 and below 1; each class gives its share,
             rounded so that the total is right, and keeps at least 1 sample in rest
-        seed: 0..2**32-1; the same seed gives the same rows everywhere
+        seed: 0..2**32-1; the same seed gives the same rows with every NumPy version
 
         Both keep their rows in ascending order. Working memory: about 10 bytes a sample.
         Raises ConfigError for a fraction or seed out of range, DataError if part would be empty.
@@ -89,15 +87,13 @@ class Dataset:
                 f"at fraction {fraction}, which leaves one empty; use a larger fraction or more "
                 f"data (a class with a single sample is never divided)"
             )
+        # RandomState, because NumPy promises never to change its numbers.
+        random = np.random.RandomState(seed)
         order = np.argsort(labels, kind="stable")
         in_part = np.zeros(self.n_samples, bool)
         start = 0
-        for code, (count, take) in enumerate(zip(counts.tolist(), taken.tolist(), strict=True)):
-            # The kernels' own permutation: numpy.random takes five megabytes of memory.
-            places = np.empty(take, np.int64)
-            if take:
-                choose_rows(0, take, count, int(mix(seed ^ int(mix(code + 1)))), True, places)
-            in_part[order[start + places]] = True
+        for count, take in zip(counts.tolist(), taken.tolist(), strict=True):
+            in_part[order[start + random.permutation(count)[:take]]] = True
             start += count
         return self._at(np.flatnonzero(~in_part)), self._at(np.flatnonzero(in_part))
 
