@@ -20,6 +20,7 @@ from .labels import (
     given_classes,
     refuse_label_shape,
 )
+from .permutation import Permutations
 from .spool import MemorySink, Meter
 from .stored import stored_array
 
@@ -87,8 +88,7 @@ class Dataset:
                 f"at fraction {fraction}, which leaves one empty; use a larger fraction or more "
                 f"data (a class with a single sample is never divided)"
             )
-        # RandomState, because NumPy promises never to change its numbers.
-        random = np.random.RandomState(seed)
+        random = Permutations(seed)
         order = np.argsort(labels, kind="stable")
         in_part = np.zeros(self.n_samples, bool)
         start = 0
