@@ -156,16 +156,10 @@ def forward(X, W, b, shift):
     return np.clip(int32(sums + b.astype(np.int64)) >> int(shift), 0, 127)
 
 
-def input_shift(shift):
-    """The part of a single sample's shift (8..24) that falls on its inputs; 8..14 are left."""
-    return min(f for f in range(17) if 8 <= shift - f <= 14 and f >= min(shift - 8, 7))
-
-
 def update_one(x, d, shift, input_words, unit_words, W):
     """``update`` by one sample: inputs rounded first, with the upper bits of their words."""
-    f = input_shift(shift)
-    x = stochastic(x, f, input_words)
-    steps = rounded(np.outer(x, d), shift - f, crossed(input_words, unit_words))
+    x = stochastic(x, shift - 8, input_words)
+    steps = rounded(np.outer(x, d), 8, crossed(input_words, unit_words))
     after = clip8(W + steps.astype(np.int64))
     return after, int((after != W).sum())
 

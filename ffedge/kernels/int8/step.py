@@ -17,7 +17,7 @@ from .group import group_delta, group_scores
 from .input import INPUT_EXP
 from .normalize import normalize_rows
 from .readout import readout_delta, readout_scores, update_readout
-from .stream import LEAST_SHIFT, update_one
+from .stream import PRODUCT_SHIFT, update_one
 
 #: Parts of one step's random words.
 _INPUTS, _UNITS, _BIASES, _SAMPLES, _CLASSES = range(5)
@@ -36,7 +36,7 @@ def _apply(
     if shift == 0:
         return 0
     fill_words(bits(seed, _INPUTS), input_words)
-    if rows == 1 and shift >= LEAST_SHIFT:
+    if rows == 1 and shift >= PRODUCT_SHIFT:
         changed = update_one(x, row, shift, input_words, unit_words, listed, weight)
     else:
         if rows == 1:
