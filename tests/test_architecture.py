@@ -18,7 +18,7 @@ FLOORS = [
     ("network", "recipe", "plan", "arena", "buffers", "buffers_int8", "model", "model_file",
      "sources", "memory"),
     ("run", "run_int8", "pipeline", "predict", "trainer", "defaults", "checks", "parameters"),
-    ("estimator", "export", "quantize"),
+    ("estimator", "export", "quantize", "firmware"),
     ("cli", "__main__"),
 ]  # fmt: skip
 
