@@ -258,6 +258,8 @@ def emit(terms, mantissa, exponent, seed, unit_words):
     if most == 0:
         return None, 0
     shift = weight_shift(most, mantissa, exponent)
+    if len(terms) == 1:
+        shift = max(shift, 8)
     sample_words = words(seed, 0, len(terms))
     D = quantize(terms, mantissa, exponent - shift, crossed(sample_words, unit_words))
     return np.where(terms == 0, 0, D), shift
@@ -325,7 +327,7 @@ def _learn(own, X, D, shift, seed):
     if D is None:
         return after, 0
     input_words, unit_words = part_words(seed, 0, X.shape[1]), part_words(seed, 1, D.shape[1])
-    if len(X) == 1 and shift >= 8:
+    if len(X) == 1:
         after["W"], changed = update_one(X[0], D[0], shift, input_words, unit_words, own["W"])
     else:
         after["W"], changed = update(X, D, shift, input_words, unit_words, own["W"])

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ffedge.kernels.int8.dense import fill_words
-from ffedge.kernels.int8.stream import MORE, ONES, PRODUCT_SHIFT, list_left, thin, update_one
+from ffedge.kernels.int8.delta import PRODUCT_SHIFT
+from ffedge.kernels.int8.stream import MORE, ONES, list_left, thin, update_one
 from ffedge.kernels.random import bits
 
 pytestmark = pytest.mark.kernels

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..provider import kernel
 from ..random import bits
-from .delta import clear_tail, peak, place_row, quantize, quantize_row, weight_shift
+from .delta import PRODUCT_SHIFT, clear_tail, peak, place_row, quantize, quantize_row, weight_shift
 from .single import DOT, dot, shift_right
 
 
@@ -65,6 +65,9 @@ def readout_delta(y, rows, errors, readout, mantissa, exponent, seed, unit_words
     if most == 0:
         return 0
     shift = weight_shift(most, mantissa, exponent)
+    if rows == 1:
+        # ``update_one`` takes no less: the largest step of a weight is then 63.
+        shift = max(shift, PRODUCT_SHIFT)
     for r in range(rows):
         # A second pass costs less than a buffer for all rows; a single row is still there.
         if rows > 1:

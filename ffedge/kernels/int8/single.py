@@ -39,7 +39,7 @@ import numpy as np
 
 from ...tensor import PANEL
 from ..provider import COMPILES
-from .vector import PATH, SHAPES, Vectors
+from .vector import PATH, SCALAR_PATHS, SHAPES, Vectors
 
 _LANES, _, _, ROW_PANELS = SHAPES[PATH]
 
@@ -268,6 +268,10 @@ if not COMPILES:
     round_ones, round_more = _plain_round(0), _plain_round(2)
     dot, any_of_four = _plain_dot(), _plain_any_of_four()
     shift_right = np.right_shift
+elif PATH in SCALAR_PATHS:
+    from .scalar import any_of_four, dot, listed_one, round_more, round_ones  # noqa: F401
+
+    listed_row, shift_right = listed_one, _shift_right()
 else:
     listed_row, listed_one = _vector_listed(PATH, ROW_PANELS), _vector_listed(PATH, 1)
     round_ones, round_more = _vector_round(PATH, 0), _vector_round(PATH, 2)

@@ -11,10 +11,8 @@ import numpy as np
 
 from ...tensor import PANEL
 from ..provider import kernel
+from .delta import PRODUCT_SHIFT
 from .single import round_more, round_ones
-
-#: Bits of an update's shift that fall on the product; all above fall on the inputs.
-PRODUCT_SHIFT = 8
 
 #: Columns of ``thin``'s words: inputs that became 1, random bytes, inputs that became more.
 ONES, NOISE, MORE = 0, 1, 2
@@ -31,23 +29,22 @@ def thin(x, quads, shift, words):
                                                 four bytes each: 255 where r is 1; the words'
                                                 lowest bytes; r where it is more; zeros
     """
-    fall, half = np.uint64(shift - PRODUCT_SHIFT), np.uint64(16)
-    rest = half - fall
-    one, two, three = np.uint64(8), np.uint64(16), np.uint64(24)
-    byte, each = np.uint64(0xFF), np.uint64(0x01010101)
+    fall, half = np.uint32(shift - PRODUCT_SHIFT), np.uint32(16)
+    rest = np.uint32(half - fall)
+    one, two, three = np.uint32(8), np.uint32(16), np.uint32(24)
+    byte, each = np.uint32(0xFF), np.uint32(0x01010101)
     row = x[0]
     # Spelled out for four inputs: so it is vectorised.
     for k in range(quads):
         i = 4 * k
-        n0, n1 = np.uint64(words[i]), np.uint64(words[i + 1])
-        n2, n3 = np.uint64(words[i + 2]), np.uint64(words[i + 3])
-        r0 = (np.uint64(row[i]) + (n0 >> half >> rest)) >> fall
-        r1 = (np.uint64(row[i + 1]) + (n1 >> half >> rest)) >> fall
-        r2 = (np.uint64(row[i + 2]) + (n2 >> half >> rest)) >> fall
-        r3 = (np.uint64(row[i + 3]) + (n3 >> half >> rest)) >> fall
+        n0, n1, n2, n3 = words[i], words[i + 1], words[i + 2], words[i + 3]
+        r0 = (np.uint32(row[i]) + (n0 >> half >> rest)) >> fall
+        r1 = (np.uint32(row[i + 1]) + (n1 >> half >> rest)) >> fall
+        r2 = (np.uint32(row[i + 2]) + (n2 >> half >> rest)) >> fall
+        r3 = (np.uint32(row[i + 3]) + (n3 >> half >> rest)) >> fall
         rounded = r0 | r1 << one | r2 << two | r3 << three
         # No r is above 127: the highest bit of a byte is set where it is not 1.
-        others = ((rounded ^ each) + each * np.uint64(0x7F)) >> np.uint64(7) & each
+        others = ((rounded ^ each) + np.uint32(0x7F7F7F7F)) >> np.uint32(7) & each
         ones = (others ^ each) * byte
         words[i] = np.uint32(ones)
         words[i + 1] = np.uint32(

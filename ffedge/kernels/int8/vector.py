@@ -25,7 +25,12 @@ SHAPES = {
     "dotprod": (4, 6, 1, 4),
     "neon": (4, 4, 1, 4),
     "generic": (4, 2, 1, 1),
+    "scalar": (1, 2, 1, 1),
+    "cortexm": (1, 2, 1, 1),
 }
+
+#: Paths without vectors: those of microcontrollers; the first runs anywhere, for tests.
+SCALAR_PATHS = ("scalar", "cortexm")
 
 
 def available_paths() -> tuple[str, ...]:
@@ -52,6 +57,8 @@ def host_path() -> str:
     "avx512" stands for avx512vnni and "sse" for ssse3, so that one word forces both precisions.
     """
     forced, paths = cpu.forced(cpu.INT8_WORDS), available_paths()
+    if forced == "scalar" and NAME == "jit":
+        return forced
     return forced if forced in paths else paths[0]
 
 
