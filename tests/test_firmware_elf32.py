@@ -43,7 +43,8 @@ define i32 @far(i32 %x) section ".text.far" {
 }
 """
 PLACES = {
-    "vectors": 0, "code": 0x1000, "constants": 0x4000, "data": 0x20000000, "bss": 0x20000100,
+    "vectors": 0, "code": 0x1000, "constants": 0x4000, "model": 0x5000,
+    "data": 0x20000000, "bss": 0x20000100,
 }  # fmt: skip
 
 
@@ -94,7 +95,7 @@ def test_zeros_take_no_bytes_in_flash():
     linked = program().link(PLACES, {"_outside": 0})
 
     assert program().sizes["bss"] == 4
-    assert set(linked.parts) == {"vectors", "code", "constants", "data"}
+    assert set(linked.parts) == {"vectors", "code", "constants", "model", "data"}
     assert linked.parts["data"] == struct.pack("<i", 100)
 
 

@@ -17,8 +17,9 @@ _LOCAL, _WEAK = 0, 2
 #: Unwinding tables (nothing is thrown through firmware) and notes for other tools.
 _DROPPED = (".ARM.exidx", ".ARM.extab", ".eh_frame", ".note")
 
-#: What a section is for, in the order in which flash, then RAM, is filled.
-KINDS = ("vectors", "code", "constants", "data", "bss")
+#: What a section is for, in the order in which flash, then RAM, is filled; sections named
+#: ".vectors" and ".model" are kinds of their own.
+KINDS = ("vectors", "code", "constants", "model", "data", "bss")
 
 #: No board's flash is larger; a broken object must not make us allocate more.
 _MOST = 1 << 28
@@ -126,8 +127,8 @@ class Object32:
             raise self._damaged(f"the bytes of {title}")
         if flags & _WRITE:
             purpose = "data"
-        elif title.startswith(".vectors"):
-            purpose = "vectors"
+        elif title.startswith((".vectors", ".model")):
+            purpose = title.split(".")[1]
         else:
             purpose = "code" if flags & _EXEC else "constants"
         own = bytearray(self._data[offset : offset + nbytes])
