@@ -45,6 +45,11 @@ def fixed_point(value: float) -> tuple[int, int]:
     return round(fraction * 2**15), 15 - power
 
 
+def layer_seed(seed: int, index: int) -> int:
+    """The stream of the random numbers of a layer's updates, 0..2**32-1."""
+    return (seed + 0x9E3779B9 * index) % 2**32
+
+
 class Lane:
     """Scratch that layers of one thread share: of the lower layers, or of the upper ones."""
 
@@ -78,7 +83,7 @@ class Int8Layer:
             names = ("xt", "delta", "row", "sums", "input_words", "unit_words")
             self.scratch = [arena[f"layer{index}.{name}"] for name in names]
             #: The stream of the layer's random numbers.
-            self.seed = (recipe.seed + 0x9E3779B9 * index) % 2**32
+            self.seed = layer_seed(recipe.seed, index)
 
     def begin_epoch(self) -> None:
         """Start the account of losses, decisions and changed weights anew."""

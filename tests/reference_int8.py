@@ -156,16 +156,10 @@ def forward(X, W, b, shift):
     return np.clip(int32(sums + b.astype(np.int64)) >> int(shift), 0, 127)
 
 
-def input_shift(shift):
-    """The part of a single sample's shift (8..24) that falls on its inputs; 8..14 are left."""
-    return min(f for f in range(17) if 8 <= shift - f <= 14 and f >= min(shift - 8, 7))
-
-
 def update_one(x, d, shift, input_words, unit_words, W):
     """``update`` by one sample: inputs rounded first, with the upper bits of their words."""
-    f = input_shift(shift)
-    x = stochastic(x, f, input_words)
-    steps = rounded(np.outer(x, d), shift - f, crossed(input_words, unit_words))
+    x = stochastic(x, shift - 8, input_words)
+    steps = rounded(np.outer(x, d), 8, crossed(input_words, unit_words))
     after = clip8(W + steps.astype(np.int64))
     return after, int((after != W).sum())
 
@@ -264,6 +258,8 @@ def emit(terms, mantissa, exponent, seed, unit_words):
     if most == 0:
         return None, 0
     shift = weight_shift(most, mantissa, exponent)
+    if len(terms) == 1:
+        shift = max(shift, 8)
     sample_words = words(seed, 0, len(terms))
     D = quantize(terms, mantissa, exponent - shift, crossed(sample_words, unit_words))
     return np.where(terms == 0, 0, D), shift
@@ -331,7 +327,7 @@ def _learn(own, X, D, shift, seed):
     if D is None:
         return after, 0
     input_words, unit_words = part_words(seed, 0, X.shape[1]), part_words(seed, 1, D.shape[1])
-    if len(X) == 1 and shift >= 8:
+    if len(X) == 1:
         after["W"], changed = update_one(X[0], D[0], shift, input_words, unit_words, own["W"])
     else:
         after["W"], changed = update(X, D, shift, input_words, unit_words, own["W"])

@@ -8,7 +8,16 @@ from checks import PLAIN_PYTHON, repeatable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ffedge.kernels.int8.single import DOT, ROW_PANELS, dot, listed_one, listed_row, rank_one
+from ffedge.kernels.int8.single import (
+    DOT,
+    ROW_PANELS,
+    dot,
+    listed_one,
+    listed_row,
+    round_more,
+    round_ones,
+    shift_right,
+)
 from ffedge.kernels.provider import kernel
 
 pytestmark = pytest.mark.kernels
@@ -30,8 +39,15 @@ def call_listed(full, a, a0, index, count, b, b0, b_panel, bias, bias0, shift, y
 
 
 @kernel()
-def call_rank_one(inputs, index, count, d, d0, units, shift, w, w0):
-    return rank_one(inputs, index, count, d, d0, units, shift, w, w0)
+def call_round(ones, inputs, index, count, d, d0, units, w, w0):
+    if ones:
+        return round_ones(inputs, index, count, d, d0, units, w, w0)
+    return round_more(inputs, index, count, d, d0, units, w, w0)
+
+
+@kernel()
+def call_shift_right(value, shift):
+    return shift_right(np.int32(value), np.int32(shift))
 
 
 @kernel()
@@ -67,14 +83,14 @@ def test_a_listed_product_is_its_formula_and_touches_nothing_else(full, count, s
     assert (y[4 + 16 * panels :] == 200).all()
 
 
-def rank_one_case(random, count, shift, largest):
+def rank_one_case(random, count, largest):
     """(inputs, x, n, index, d, units, w) of count + 9 groups, inputs up to ``largest``."""
     shape = (count + 9, 4)
-    x, n = random.integers(0, largest + 1, shape), random.integers(0, 2**16, shape)
-    x[random.random(shape) < 0.4], n[random.random(shape) < 0.2] = largest, 2**16 - 1
-    inputs = np.stack(
-        [a[:, j] | a[:, j + 2] << 16 for a in (x, n) for j in range(2)], axis=1
-    ).astype(np.uint32)
+    x, n = random.integers(0, largest + 1, shape), random.integers(0, 2**8, shape)
+    x[random.random(shape) < 0.4], n[random.random(shape) < 0.2] = largest, 2**8 - 1
+    # Marked as ``stream.thin`` does: ones by all their bits, and the random bytes.
+    columns = [np.where(x == 1, 255, 0), n, np.where(x > 1, x, 0), np.zeros(shape, int)]
+    inputs = np.stack(columns, axis=1).astype(np.uint8).view(np.uint32)
     index = np.sort(random.choice(count + 9, count, replace=False)).astype(np.int32)
     d = np.where(random.random(19) < 0.4, 127, random.integers(0, 128, 19))
     d = (d * random.choice([-1, 1], 19)).astype(np.int32)
@@ -83,43 +99,48 @@ def rank_one_case(random, count, shift, largest):
     return inputs.ravel(), x, n, index, d, units, w
 
 
-def assert_rank_one_is_its_formula(count, shift, largest, seed):
-    inputs, x, n, index, d, units, w = rank_one_case(
-        np.random.default_rng(seed), count, shift, largest
-    )
+def assert_rank_one_is_its_formula(ones, count, largest, seed):
+    inputs, x, n, index, d, units, w = rank_one_case(np.random.default_rng(seed), count, largest)
     wanted, wanted_changes = w.astype(np.int64), 0
     for k, lane, j in itertools.product(index, range(16), range(4)):
-        noise = (int(n[k, j]) + int(units[3 + lane])) % 2**shift
-        step = (int(x[k, j]) * int(d[3 + lane]) + noise) >> shift
+        noise = (int(n[k, j]) + int(units[3 + lane])) % 2**8
+        step = (int(x[k, j]) * int(d[3 + lane]) + noise) >> 8
         at = 5 + (int(k) * 16 + lane) * 4 + j
+        if (x[k, j] == 1) != ones:
+            continue
         new = max(-127, min(127, int(w[at]) + step))
         wanted_changes += new != w[at]
         wanted[at] = new
 
-    changed = call_rank_one(inputs, index, count, d, 3, units, shift, w, 5)
+    changed = call_round(ones, inputs, index, count, d, 3, units, w, 5)
 
     assert w.tolist() == wanted.tolist()
     assert changed == wanted_changes
 
 
+@pytest.mark.parametrize("ones", [True, False])
 @pytest.mark.parametrize("count", COUNTS)
-@pytest.mark.parametrize(
-    ("shift", "largest"), [(8, 127), (8, 64), (9, 127), (13, 127), (14, 127), (14, 1), (8, 0)]
-)
-def test_a_rank_one_update_is_its_formula_and_touches_nothing_else(count, shift, largest):
-    # The largest inputs that the docstring allows.
-    assert_rank_one_is_its_formula(count, shift, min(largest, (2**15 - 2**shift) // 127), count)
+@pytest.mark.parametrize("largest", [0, 1, 2, 64, 127])
+def test_a_rank_one_update_is_its_formula_and_touches_nothing_else(ones, count, largest):
+    assert_rank_one_is_its_formula(ones, count, largest, count)
 
 
+@pytest.mark.parametrize("ones", [True, False])
 @pytest.mark.parametrize("count", MANY)
-def test_changes_are_counted_over_many_groups(count):
-    assert_rank_one_is_its_formula(count, 8, 127, count)
+def test_changes_are_counted_over_many_groups(ones, count):
+    assert_rank_one_is_its_formula(ones, count, 1 if ones else 127, count)
 
 
 @repeatable(60)
-@given(st.integers(0, 12), st.integers(8, 14), st.integers(0, 127), st.integers(0, 2**32 - 1))
-def test_a_rank_one_update_is_its_formula_for_random_arguments(count, shift, largest, seed):
-    assert_rank_one_is_its_formula(count, shift, min(largest, (2**15 - 2**shift) // 127), seed)
+@given(st.booleans(), st.integers(0, 12), st.integers(0, 127), st.integers(0, 2**32 - 1))
+def test_a_rank_one_update_is_its_formula_for_random_arguments(ones, count, largest, seed):
+    assert_rank_one_is_its_formula(ones, count, largest, seed)
+
+
+@pytest.mark.parametrize("value", [0, 1, -1, 2**31 - 1, -(2**31), 12345, -12345])
+@pytest.mark.parametrize("shift", [0, 1, 8, 24, 31])
+def test_a_shift_in_32_bits_rounds_down(value, shift):
+    assert call_shift_right(value, shift) == value >> shift
 
 
 @pytest.mark.parametrize("blocks", [0, 1, 3, 17])

@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ffedge.kernels.int8.dense import fill_words
-from ffedge.kernels.int8.stream import LEAST_SHIFT, input_shift, thin, update_one
+from ffedge.kernels.int8.delta import PRODUCT_SHIFT
+from ffedge.kernels.int8.stream import MORE, ONES, list_left, thin, update_one
 from ffedge.kernels.random import bits
 
 pytestmark = pytest.mark.kernels
 
-SHIFTS = range(LEAST_SHIFT, 25)
+SHIFTS = range(PRODUCT_SHIFT, 25)
 
 
 class Case:
@@ -57,13 +58,21 @@ class Case:
 
 
 @pytest.mark.parametrize("shift", SHIFTS)
-def test_the_shift_is_split_within_the_bounds_of_the_product(shift):
-    fall = input_shift(shift)
+def test_inputs_are_rounded_by_the_upper_bits_of_their_words_and_sorted_by_what_they_become(shift):
+    random = np.random.default_rng(shift)
+    x = random.integers(0, 128, (1, 128), np.uint8)
+    x[0, :20] = 127
+    words = random.integers(0, 2**32, 128, np.uint32)
+    words[:40] = 2**32 - 1
+    rounded = oracle.stochastic(x[0], shift - PRODUCT_SHIFT, words.tolist()).astype(np.int64)
+    low = words & 0xFF
 
-    assert fall == oracle.input_shift(shift)
-    assert 0 <= fall <= 10
-    largest = int(oracle.stochastic(127, fall, 2**32 - 1))
-    assert largest * 127 + 2 ** (shift - fall) <= 2**15
+    thin(x, 32, shift, words)
+
+    columns = words.reshape(32, 4).view(np.uint8).reshape(32, 4, 4)
+    assert columns[:, 0].ravel().tolist() == np.where(rounded == 1, 255, 0).tolist()
+    assert columns[:, 1].ravel().tolist() == low.tolist()
+    assert columns[:, 2].ravel().tolist() == np.where(rounded > 1, rounded, 0).tolist()
 
 
 @pytest.mark.parametrize("shift", SHIFTS)
@@ -81,16 +90,18 @@ def test_the_update_equals_the_oracle_for_random_shapes(inputs, units, shift, se
     Case(seed, inputs, units, shift).assert_equals_the_oracle()
 
 
-def test_a_group_whose_inputs_all_round_to_zero_is_left_out():
+def test_groups_are_listed_by_what_is_left_of_their_inputs():
     x, words = np.zeros((1, 16), np.uint8), np.zeros(16, np.uint32)
-    x[0, :3], x[0, 8:10] = 127, 1
-    words[9] = 2**32 - 1  # rounds 1 / 128 up
+    x[0, :3], x[0, 8:10], x[0, 13] = 127, 1, 127
+    words[9], words[13] = 2**32 - 1, 2**32 - 1  # 1 / 64 up to 1, 127 / 64 up to 2
     listed = np.zeros(4, np.int32)
 
-    assert thin(x, 4, 15, words, listed) == 1
+    thin(x, 4, 14, words)
 
-    assert listed[0] == 2
-    assert words.reshape(4, 4).tolist() == [[0] * 4, [0] * 4, [0, 1, 0, 0xFFFF], [0] * 4]
+    assert list_left(words, ONES, 4, listed) == 2
+    assert listed[:2].tolist() == [0, 2]
+    assert list_left(words, MORE, 4, listed) == 1
+    assert listed[0] == 3
 
 
 def test_weights_saturate_at_127_and_never_become_minus_128():
@@ -136,8 +147,8 @@ def test_the_mean_of_updates_is_the_exact_update_as_often_as_independent_draws(x
 
     # Weights of one input share its rounding: the spread is that of the inputs' mean, and of the
     # products' draws within.
-    share = x / 2 ** input_shift(shift) % 1
-    left = abs(d) / 2 ** (shift - input_shift(shift))
+    share = x / 2 ** (shift - PRODUCT_SHIFT) % 1
+    left = abs(d) / 2**PRODUCT_SHIFT
     spread = np.sqrt((share * (1 - share) * left**2 + 0.25 / units) / (inputs * calls))
     assert abs(np.mean(moved) - exact) < 4 * spread
 

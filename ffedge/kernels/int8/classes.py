@@ -56,7 +56,8 @@ def class_errors(scores, rows, labels, exponent, smoothing, errors):
             errors[r, c] = weight
             total += weight
         for c in range(classes):
-            chance = np.int32((np.int64(errors[r, c]) << 15) // total)
+            # Both fit 32 bits: Q30 at most, and 65,537 times Q15.
+            chance = np.int32(np.uint32(errors[r, c] << 15) // np.uint32(total))
             target = even
             if c == labels[r]:
                 target = np.int32(ONE - smoothing + even)

@@ -16,6 +16,9 @@ from ..provider import kernel
 #: Largest shift of an update: 24 bits below a weight step, and int32 sums cannot overflow.
 MAX_SHIFT = 24
 
+#: Bits of a single sample's shift that fall on the product; all above fall on its inputs.
+PRODUCT_SHIFT = 8
+
 
 @kernel()
 def cross_words(a, b):

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..provider import kernel
 from ..random import bits
-from .delta import clear_tail, peak, place_row, quantize_row, weight_shift
+from .delta import PRODUCT_SHIFT, clear_tail, peak, place_row, quantize_row, weight_shift
 
 #: Group scores are in units of 2**-SCORE_EXP.
 SCORE_EXP = 8
@@ -61,6 +61,9 @@ def group_delta(
     if most == 0:
         return 0
     shift = weight_shift(most, mantissa, exponent)
+    if rows == 1:
+        # ``update_one`` takes no less: the largest step of a weight is then 63.
+        shift = max(shift, PRODUCT_SHIFT)
     for r in range(rows):
         # A second pass costs less than a buffer for all rows; a single row is still there.
         if rows > 1:

@@ -25,6 +25,19 @@ def to_u7(value):
 
 
 @kernel()
+def quantize_features(values, mean, gain, parts, out):
+    """One sample as u7; arguments as in ``fetch``, for one row."""
+    width = mean.shape[0]
+    for j in range(width):
+        value = (np.float32(values[j]) - mean[j]) * gain[j]
+        out[j] = to_u7(value)
+        if parts == 2:
+            out[width + j] = to_u7(-value)
+    for j in range(parts * width, out.shape[0]):
+        out[j] = np.uint8(0)
+
+
+@kernel()
 def fetch(features, subset, chosen, count, mean, gain, parts, out):
     """The chosen samples as u7 rows.
 
@@ -35,15 +48,8 @@ def fetch(features, subset, chosen, count, mean, gain, parts, out):
     parts       int                          read     1: q(t); 2: q(t) for all, then q(-t)
     out         uint8 (capacity, X)          written  unit 2**-INPUT_EXP; zero past parts * width
     """
-    width = features.shape[1]
     for n in range(count):
         row = chosen[n]
         if subset.shape[0] > 0:
             row = np.int64(subset[row])
-        for j in range(width):
-            value = (np.float32(features[row, j]) - mean[j]) * gain[j]
-            out[n, j] = to_u7(value)
-            if parts == 2:
-                out[n, width + j] = to_u7(-value)
-        for j in range(parts * width, out.shape[1]):
-            out[n, j] = np.uint8(0)
+        quantize_features(features[row], mean, gain, parts, out[n])

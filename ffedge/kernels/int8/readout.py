@@ -6,8 +6,8 @@ import numpy as np
 
 from ..provider import kernel
 from ..random import bits
-from .delta import clear_tail, peak, place_row, quantize, quantize_row, weight_shift
-from .single import DOT, dot
+from .delta import PRODUCT_SHIFT, clear_tail, peak, place_row, quantize, quantize_row, weight_shift
+from .single import DOT, dot, shift_right
 
 
 @kernel()
@@ -65,6 +65,9 @@ def readout_delta(y, rows, errors, readout, mantissa, exponent, seed, unit_words
     if most == 0:
         return 0
     shift = weight_shift(most, mantissa, exponent)
+    if rows == 1:
+        # ``update_one`` takes no less: the largest step of a weight is then 63.
+        shift = max(shift, PRODUCT_SHIFT)
     for r in range(rows):
         # A second pass costs less than a buffer for all rows; a single row is still there.
         if rows > 1:
@@ -98,30 +101,41 @@ def update_readout(y, rows, errors, mantissa, exponent, seed, unit_words, sums, 
     shift = weight_shift(most, mantissa, exponent)
     width = readout.shape[1]
     for c in range(readout.shape[0]):
-        learns = False
+        learns, factor = False, np.int32(0)
         for r in range(rows):
             word = bits(seed, (np.int64(c) << 32) + r)
             value = quantize(np.int64(errors[r, c]), mantissa, exponent - shift, word)
             if value == np.int8(0):
                 continue
             factor = np.int32(value)
+            if rows == 1:
+                break
             if not learns:
                 for j in range(width):
-                    sums[j] = np.int32(factor * np.int32(y[r, j]))
+                    sums[j] = np.int32(0)
                 learns = True
-                continue
             for j in range(width):
                 sums[j] = np.int32(sums[j] + factor * np.int32(y[r, j]))
         # Without a delta the noise alone never makes a step.
-        if not learns:
-            continue
         row_word = bits(seed, (np.int64(c) << 32) + (np.int64(1) << 31))
-        # All of it fits 32 bits, which the masks tell LLVM: it is vectorised in lanes of 32.
-        mask, shift32 = np.int64((1 << shift) - 1), np.int32(shift & 31)
-        word, row = np.int64(row_word), readout[c]
-        for j in range(width):
-            noise = np.int32((word + np.int64(unit_words[j])) & mask)
-            step = np.int32(np.int32(sums[j] + noise) >> shift32)
-            step = min(max(step, np.int32(-127)), np.int32(127))
-            value32 = np.int32(np.int32(row[j]) + step)
-            row[j] = np.int8(min(max(value32, np.int32(-127)), np.int32(127)))
+        if learns:
+            _step_row(sums, np.int32(1), row_word, shift, unit_words, readout[c])
+        elif factor != np.int32(0):
+            _step_row(y[0], factor, row_word, shift, unit_words, readout[c])
+
+
+@kernel()
+def _step_row(terms, factor, row_word, shift, unit_words, row):
+    """``row += (factor * terms + noise) >> shift``, saturating at +-127.
+
+    Noise: the lowest ``shift`` bits of ``row_word`` plus each unit's word. All of it fits 32
+    bits, which the masks tell LLVM: it is vectorised in lanes of 32.
+    """
+    mask, fall = np.int32((1 << shift) - 1), np.int32(shift)
+    word = np.int32(np.int64(row_word) & np.int64(mask))
+    for j in range(row.shape[0]):
+        noise = np.int32(np.int32(word + np.int32(unit_words[j])) & mask)
+        step = shift_right(np.int32(np.int32(factor * np.int32(terms[j])) + noise), fall)
+        step = min(max(step, np.int32(-127)), np.int32(127))
+        value = np.int32(np.int32(row[j]) + step)
+        row[j] = np.int8(min(max(value, np.int32(-127)), np.int32(127)))

@@ -10,12 +10,16 @@ four inputs (quads) that are not zero; only their weights are touched.
     with ``sum`` over t < count, j in 4 of
     ``a[a0 + 4*k + j] * b[b0 + v*b_panel + (16*k + lane)*4 + j]``
 
-``rank_one(inputs, index, count, d, d0, units, shift, w, w0)``
-    one panel; for t < count, lane in 16, j in 4, with k = index[t]:
-    ``w[w0 + (16*k + lane)*4 + j] += (x * d[d0 + lane] + noise) >> shift``, saturating at +-127,
-    with x and the random number n of input 4k + j in ``inputs``, see ``stream.thin``, and
-    ``noise`` the lowest ``shift`` bits of ``n + units[d0 + lane]``. shift is 8..14, n below 2**16,
-    and ``|x * d| + 2**shift <= 2**15``. Returns how many weights changed.
+``round_ones(inputs, index, count, d, d0, units, w, w0)``, ``round_more(...)``
+    one panel; for t < count, lane in 16, j in 4, with k = index[t] and x the input 4k + j:
+    ``w[w0 + (16*k + lane)*4 + j] += (x * d[d0 + lane] + noise) >> 8``, saturating at +-127,
+    with ``noise`` the lowest 8 bits of ``n + units[d0 + lane]``. x and its random byte n are in
+    ``inputs`` as ``stream.thin`` leaves them: ``round_ones`` sees the x that are 1, ``round_more``
+    those that are 2..127, either takes the others for 0. d is -127..127. Returns how many weights
+    changed.
+
+``shift_right(value, shift)``
+    ``value >> shift`` in 32 bits, 0..31; Numba's own shift takes 64, in half as many lanes.
 
 ``any_of_four(a, a0)``
     1 if one of the bytes a[a0 : a0 + 4] is not zero, else 0.
@@ -35,7 +39,7 @@ import numpy as np
 
 from ...tensor import PANEL
 from ..provider import COMPILES
-from .vector import PATH, SHAPES, Vectors
+from .vector import PATH, SCALAR_PATHS, SHAPES, Vectors
 
 _LANES, _, _, ROW_PANELS = SHAPES[PATH]
 
@@ -58,22 +62,20 @@ def _plain_listed(panels: int) -> Callable[..., None]:
     return listed
 
 
-def _plain_rank_one() -> Callable[..., int]:
-    def rank_one(inputs, index, count, d, d0, units, shift, w, w0):
-        w, mask = w.reshape(-1), (1 << shift) - 1
+def _plain_round(column: int) -> Callable[..., int]:
+    def rank_one(inputs, index, count, d, d0, units, w, w0):
+        w, deltas = w.reshape(-1), d[d0 : d0 + PANEL].astype(np.int32)[:, None]
+        rows = inputs.reshape(-1, 4).view(np.uint8).reshape(-1, 4, 4)
         changed = 0
-        for t in range(count):
-            for lane in range(PANEL):
-                for j in range(4):
-                    half = 16 * (j // 2)
-                    first = 4 * int(index[t]) + j % 2
-                    x, n = (int(inputs[first + at]) >> half & 0xFFFF for at in (0, 2))
-                    noise = (n + int(units[d0 + lane])) & mask
-                    step = (x * int(d[d0 + lane]) + noise) >> shift
-                    at = w0 + (int(index[t]) * PANEL + lane) * 4 + j
-                    new = max(-127, min(127, int(w[at]) + step))
-                    changed += new != w[at]
-                    w[at] = new
+        for k in index[:count]:
+            # A one is marked by all its bits.
+            x = rows[k, column].astype(np.int32) % 254
+            noise = (rows[k, 1].astype(np.uint32) + units[d0 : d0 + PANEL, None]) & 0xFF
+            steps = (x * deltas + noise.astype(np.int32)) >> 8
+            line = w[w0 + 4 * PANEL * k : w0 + 4 * PANEL * (k + 1)].reshape(PANEL, 4)
+            new = np.clip(line + steps, -127, 127)
+            changed += int((new != line).sum())
+            line[:] = new
         return changed
 
     return rank_one
@@ -131,79 +133,79 @@ def _vector_listed(path: str, panels: int) -> Callable[..., None]:
     return listed
 
 
-def _vector_rank_one(path: str) -> Callable[..., int]:
+def _vector_round(path: str, column: int) -> Callable[..., int]:
     from numba import types
     from numba.extending import intrinsic
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         vec = Vectors(path, context, builder, signature, args)
-        _, _, count, _, d0, _, shift, _, w0 = args
+        count, d0, w0 = args[2], args[4], args[7]
         inputs, index = vec.pointer(0, vec.const(0)), vec.pointer(1, vec.const(0))
-        d, units, w = vec.pointer(3, d0), vec.pointer(5, d0), vec.pointer(7, w0)
-        mask = vec.low_bits(shift, vec.halves)
-        extra = builder.sub(builder.trunc(shift, vec.i16), vec.ir.Constant(vec.i16, 8))
-        extra = vec.splat(extra, vec.halves)
-        eight, high = vec.fill(vec.halves, 8), vec.fill(vec.halves, 0xFF00)
-
-        def doubled(words: Any) -> Any:
-            """The low half of every lane, in both halves."""
-            alone = builder.and_(words, vec.fill(vec.words, 0xFFFF))
-            both = builder.or_(alone, builder.shl(alone, vec.fill(vec.words, 16)))
-            return builder.bitcast(both, vec.halves)
-
-        deltas, noises = [], []
+        d, units, w = vec.pointer(3, d0), vec.pointer(5, d0), vec.pointer(6, w0)
+        steps_of = _steps_of_ones if column == 0 else _steps_of_more
+        finds = []
         for part in range(vec.parts):
-            deltas.append(doubled(vec.load(vec.step(d, vec.lanes, part), vec.words, 4)))
-            noises.append(doubled(vec.load(vec.step(units, vec.lanes, part), vec.words, 4)))
-        changed = vec.cgutils.alloca_once_value(builder, vec.const(0))
-        counts = [vec.slot(vec.bytes) for _ in range(vec.parts)]
+            deltas = vec.load(vec.step(d, vec.lanes, part), vec.words, 4)
+            noises = vec.load(vec.step(units, vec.lanes, part), vec.words, 4)
+            finds.append((steps_of(vec, deltas), vec.repeat_byte(noises)))
+        changes = vec.changes()
 
         def visit(t: Any) -> None:
             k = builder.sext(builder.load(vec.step(index, 1, t)), vec.i64)
             line, entry = vec.step(w, 4 * PANEL, k), vec.step(inputs, 4, k)
-            even_x, odd_x, even_n, odd_n = (
-                builder.bitcast(vec.splat(builder.load(vec.step(entry, 1, at))), vec.halves)
-                for at in range(4)
+            x, n = (
+                builder.bitcast(vec.splat(builder.load(vec.step(entry, 1, at))), vec.bytes)
+                for at in (column, 1)
             )
-            for part in range(vec.parts):
-                even, odd = (
-                    builder.ashr(
-                        builder.add(
-                            builder.mul(x, deltas[part]),
-                            builder.and_(builder.add(n, noises[part]), mask),
-                        ),
-                        extra,
-                    )
-                    for x, n in ((even_x, even_n), (odd_x, odd_n))
-                )
-                # The step is the upper byte of each half.
-                steps = builder.or_(builder.lshr(even, eight), builder.and_(odd, high))
+            for part, (steps, noises) in enumerate(finds):
                 address = vec.step(line, 4 * vec.lanes, part)
-                differs = vec.add_steps(builder.bitcast(steps, vec.bytes), address)
-                more = builder.sub(builder.load(counts[part]), builder.sext(differs, vec.bytes))
-                builder.store(more, counts[part])
+                changes.add(vec.add_steps(steps(x, builder.add(n, noises)), address))
 
-        # Each byte counts its own lane's changes, and must be emptied before it wraps.
-        most = vec.const(255)
-        turns = builder.sdiv(builder.add(count, vec.const(254)), most)
-        with vec.cgutils.for_range(builder, turns) as turn:
-            first = builder.mul(turn.index, most)
-            left = builder.sub(count, first)
-            fits = builder.icmp_signed("<", left, most)
-            with vec.cgutils.for_range(builder, builder.select(fits, left, most)) as loop:
-                visit(builder.add(first, loop.index))
-            for slot in counts:
-                total = builder.add(builder.load(changed), vec.total_of_bytes(builder.load(slot)))
-                builder.store(total, changed)
-                builder.store(vec.fill(vec.bytes, 0), slot)
-        return builder.load(changed)
+        return changes.over(count, visit)
 
     @intrinsic
-    def rank_one(typing, inputs, index, count, d, d0, units, shift, w, w0):
+    def rank_one(typing, inputs, index, count, d, d0, units, w, w0):
         n = types.int64
-        return types.int64(inputs, index, n, d, n, units, n, w, n), codegen
+        return types.int64(inputs, index, n, d, n, units, w, n), codegen
 
     return rank_one
+
+
+def _steps_of_ones(vec: Vectors, deltas: Any) -> Callable[[Any, Any], Any]:
+    """Steps of inputs 0 or 255 (a one): the delta's sign where the noise carries it over."""
+    build = vec.builder
+    positive = build.icmp_signed(">", deltas, vec.fill(vec.words, 0))
+    negated = build.sub(vec.fill(vec.words, 0), deltas)
+    size = vec.repeat_byte(build.select(positive, deltas, negated))
+    sign = build.select(positive, vec.fill(vec.words, 0x01010101), vec.fill(vec.words, -1))
+    sign = build.bitcast(sign, vec.bytes)
+    flip = build.bitcast(build.sext(positive, vec.words), vec.bytes)
+
+    def steps(x: Any, noise: Any) -> Any:
+        # noise + size >= 256 is 255 - noise < size; noise - size < 0 is noise < size.
+        carried = build.icmp_unsigned("<", build.xor(noise, flip), build.and_(size, x))
+        return build.select(carried, sign, vec.fill(vec.bytes, 0))
+
+    return steps
+
+
+def _steps_of_more(vec: Vectors, deltas: Any) -> Callable[[Any, Any], Any]:
+    """Steps of any inputs 0..127: their products in 16 bits, even and odd bytes apart."""
+    build = vec.builder
+    alone = build.and_(deltas, vec.fill(vec.words, 0xFFFF))
+    both = build.or_(alone, build.shl(alone, vec.fill(vec.words, 16)))
+    both = build.bitcast(both, vec.halves)
+    low, eight = vec.fill(vec.halves, 0xFF), vec.fill(vec.halves, 8)
+
+    def steps(x: Any, noise: Any) -> Any:
+        x, noise = build.bitcast(x, vec.halves), build.bitcast(noise, vec.halves)
+        even = build.add(build.mul(build.and_(x, low), both), build.and_(noise, low))
+        odd = build.add(build.mul(build.lshr(x, eight), both), build.lshr(noise, eight))
+        # The step is the upper byte of each half.
+        high = build.and_(odd, vec.fill(vec.halves, 0xFF00))
+        return build.bitcast(build.or_(build.lshr(even, eight), high), vec.bytes)
+
+    return steps
 
 
 def _vector_dot(path: str) -> Callable[..., int]:
@@ -228,6 +230,21 @@ def _vector_dot(path: str) -> Callable[..., int]:
     return dot
 
 
+def _shift_right() -> Callable[..., int]:
+    from numba import types
+    from numba.extending import intrinsic
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        # The mask tells LLVM that no shift is too far.
+        return builder.ashr(args[0], builder.and_(args[1], args[1].type(31)))
+
+    @intrinsic
+    def shift_right(typing, value, shift):
+        return types.int32(types.int32, types.int32), codegen
+
+    return shift_right
+
+
 def _vector_any_of_four(path: str) -> Callable[..., int]:
     from numba import types
     from numba.extending import intrinsic
@@ -248,8 +265,15 @@ def _vector_any_of_four(path: str) -> Callable[..., int]:
 # Module globals on purpose, see ``dot4``.
 if not COMPILES:
     listed_row, listed_one = _plain_listed(ROW_PANELS), _plain_listed(1)
-    rank_one, dot, any_of_four = _plain_rank_one(), _plain_dot(), _plain_any_of_four()
+    round_ones, round_more = _plain_round(0), _plain_round(2)
+    dot, any_of_four = _plain_dot(), _plain_any_of_four()
+    shift_right = np.right_shift
+elif PATH in SCALAR_PATHS:
+    from .scalar import any_of_four, dot, listed_one, round_more, round_ones  # noqa: F401
+
+    listed_row, shift_right = listed_one, _shift_right()
 else:
     listed_row, listed_one = _vector_listed(PATH, ROW_PANELS), _vector_listed(PATH, 1)
-    rank_one, dot = _vector_rank_one(PATH), _vector_dot(PATH)
-    any_of_four = _vector_any_of_four(PATH)
+    round_ones, round_more = _vector_round(PATH, 0), _vector_round(PATH, 2)
+    dot, any_of_four = _vector_dot(PATH), _vector_any_of_four(PATH)
+    shift_right = _shift_right()

@@ -11,13 +11,12 @@ import numpy as np
 from ..provider import kernel
 from ..random import bits
 from .classes import class_errors
-from .delta import clear_tail, place_row
 from .dense import fill_words, forward, interleave, sum_deltas, update, update_bias
 from .group import group_delta, group_scores
 from .input import INPUT_EXP
 from .normalize import normalize_rows
 from .readout import readout_delta, readout_scores, update_readout
-from .stream import LEAST_SHIFT, update_one
+from .stream import update_one
 
 #: Parts of one step's random words.
 _INPUTS, _UNITS, _BIASES, _SAMPLES, _CLASSES = range(5)
@@ -36,15 +35,11 @@ def _apply(
     if shift == 0:
         return 0
     fill_words(bits(seed, _INPUTS), input_words)
-    if rows == 1 and shift >= LEAST_SHIFT:
+    if rows == 1:
         changed = update_one(x, row, shift, input_words, unit_words, listed, weight)
     else:
-        if rows == 1:
-            place_row(row, 0, delta)
-            clear_tail(1, delta)
         interleave(x, rows, inputs, xt)
         changed = update(xt, rows, delta, shift, input_words, unit_words, weight)
-    if rows > 1:
         sum_deltas(delta, rows, row)
     update_bias(row, shift, 2 * INPUT_EXP, bits(seed, _BIASES), unit_words, bias)
     return changed

@@ -8,6 +8,7 @@ AVX-VNNI and AVX512-VNNI ``vpdpbusd``, AVX2 and SSSE3 ``vpmaddubsw``, NEON ``smu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ...tensor import PANEL
@@ -24,7 +25,12 @@ SHAPES = {
     "dotprod": (4, 6, 1, 4),
     "neon": (4, 4, 1, 4),
     "generic": (4, 2, 1, 1),
+    "scalar": (1, 2, 1, 1),
+    "cortexm": (1, 2, 1, 1),
 }
+
+#: Paths without vectors: those of microcontrollers; the first runs anywhere, for tests.
+SCALAR_PATHS = ("scalar", "cortexm")
 
 
 def available_paths() -> tuple[str, ...]:
@@ -51,6 +57,8 @@ def host_path() -> str:
     "avx512" stands for avx512vnni and "sse" for ssse3, so that one word forces both precisions.
     """
     forced, paths = cpu.forced(cpu.INT8_WORDS), available_paths()
+    if forced == "scalar" and NAME == "jit":
+        return forced
     return forced if forced in paths else paths[0]
 
 
@@ -113,6 +121,13 @@ class Vectors:
         count = self.builder.trunc(count, kind.element)
         return self.splat(self.builder.sub(self.builder.shl(one, count), one), kind)
 
+    def repeat_byte(self, words: Any) -> Any:
+        """The low byte of every lane, in all four bytes of the lane."""
+        low = self.builder.and_(words, self.fill(self.words, 0xFF))
+        pair = self.builder.or_(low, self.builder.shl(low, self.fill(self.words, 8)))
+        four = self.builder.or_(pair, self.builder.shl(pair, self.fill(self.words, 16)))
+        return self.builder.bitcast(four, self.bytes)
+
     def slot(self, kind: Any = None) -> Any:
         """A stack slot of one zero vector (int32 lanes unless told), turned into a register."""
         kind = self.words if kind is None else kind
@@ -147,6 +162,10 @@ class Vectors:
         new = self.call(f"llvm.smax.{kind}", self.bytes, [new, self.fill(self.bytes, -127)])
         self.store(new, address)
         return build.icmp_unsigned("!=", old, new)
+
+    def changes(self) -> Changes:
+        """A count of the weights that ``add_steps`` changes."""
+        return Changes(self)
 
     def total_of_bytes(self, values: Any) -> Any:
         """Sum (i64) of unsigned bytes, one register of them."""
@@ -233,6 +252,56 @@ class Vectors:
                         total = self.dot4(build.load(slot), factor, weights[v][part])
                         build.store(total, slot)
         return slots
+
+
+class Changes:
+    """How many bytes changed, over loops of any length.
+
+    Bytes of a register each count their own lane, and are emptied before they wrap; with
+    AVX-512 the mask of a comparison is counted as it comes, beside the vector units.
+    """
+
+    def __init__(self, vec: Vectors) -> None:
+        self._vec, build = vec, vec.builder
+        self._masks = vec.path == "avx512vnni"
+        self._total = vec.cgutils.alloca_once_value(build, vec.const(0))
+        self._counts = [] if self._masks else [vec.slot(vec.bytes) for _ in range(vec.parts)]
+        self._next = 0
+
+    def add(self, differs: Any) -> None:
+        """Count the lanes of one of the ``parts`` results of a line, in order."""
+        vec, build = self._vec, self._vec.builder
+        if self._masks:
+            mask = build.bitcast(differs, vec.i64)
+            self._more(vec.call("llvm.ctpop.i64", vec.i64, [mask]))
+            return
+        slot = self._counts[self._next % vec.parts]
+        self._next += 1
+        build.store(build.sub(build.load(slot), build.sext(differs, vec.bytes)), slot)
+
+    def over(self, count: Any, visit: Callable[[Any], None]) -> Any:
+        """Emit ``visit(t)`` for t < count; how many changed (i64)."""
+        vec, build = self._vec, self._vec.builder
+        if self._masks:
+            with vec.cgutils.for_range(build, count) as loop:
+                visit(loop.index)
+            return build.load(self._total)
+        most = vec.const(255)
+        turns = build.sdiv(build.add(count, vec.const(254)), most)
+        with vec.cgutils.for_range(build, turns) as turn:
+            first = build.mul(turn.index, most)
+            left = build.sub(count, first)
+            fits = build.icmp_signed("<", left, most)
+            with vec.cgutils.for_range(build, build.select(fits, left, most)) as loop:
+                visit(build.add(first, loop.index))
+            for slot in self._counts:
+                self._more(vec.total_of_bytes(build.load(slot)))
+                build.store(vec.fill(vec.bytes, 0), slot)
+        return build.load(self._total)
+
+    def _more(self, number: Any) -> None:
+        build = self._vec.builder
+        build.store(build.add(build.load(self._total), number), self._total)
 
 
 PATH = host_path()
