@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
 
 from ffedge.errors import ConfigError, MissingDependencyError
+
+Array = np.ndarray[Any, Any]
 
 #: In the order of preference: exact and small, with a profile, outside of Python.
 EMULATORS = ("icicle", "unicorn", "qemu")
@@ -73,6 +77,14 @@ class Emulator(Protocol):
 
     def close(self) -> None:
         """Give the memory back."""
+
+
+@runtime_checkable
+class Profiler(Protocol):
+    """An emulator that knows how often each instruction was executed."""
+
+    def executions(self) -> Array:
+        """int64 (flash bytes / 2,), see ``UnicornEmulator.executions``."""
 
 
 def choose(name: str | None = None) -> Emulator:

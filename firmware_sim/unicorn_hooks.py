@@ -12,13 +12,14 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import carray, cfunc
+from numba import cfunc
 from numba import types as untyped_types
 
 Array = np.ndarray[Any, Any]
 
 # Numba has type hints for users only, not for what is used here.
 types: Any = untyped_types
+carray: Any = vars(numba)["carray"]
 
 # Places in the head.
 _BASE, _COUNT, _LEFT, _LOWEST, _HIGHEST = range(5)
