@@ -95,6 +95,10 @@ class Device:
         self.powered = False
         if self.flash is not None:
             self.flash.powered = False
+
+    def close(self) -> None:
+        """Power off for good and end the emulator."""
+        self.power_off()
         self.emulator.close()
 
     def reboot(self) -> None:

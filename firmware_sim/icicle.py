@@ -31,7 +31,11 @@ class IcicleEmulator:
 
     def map(self, memories: Sequence[Memory], stops: Mapping[int, int]) -> None:
         """Lay out the memory; a bkpt stops by itself, wherever it is."""
-        self._vm = self._icicle.Icicle("thumbv7em")
+        if self._vm is None:
+            self._vm = self._icicle.Icicle("thumbv7em")
+        # A new machine takes 40 ms, this one a tenth of one: power is cut often.
+        self._vm.reset()
+        self._vm.icount = 0
         rights = self._icicle.MemoryProtection
         for memory in memories:
             kind = rights.ReadWrite if memory.ram else rights.ExecuteRead

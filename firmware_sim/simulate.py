@@ -94,7 +94,7 @@ def simulate(
     )  # fmt: skip
     if picture_file is not None:
         Path(picture_file).write_text(draw(firmware))
-    device.power_off()
+    device.close()
     return report
 
 

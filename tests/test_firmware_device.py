@@ -14,7 +14,7 @@ from tests.toy_firmware import STACK_BYTES, toy_firmware
 def device(request):
     device = Device(toy_firmware(), microcontroller(request.param))
     yield device
-    device.power_off()
+    device.close()
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def exact():
     """On the emulator that can stop at any instruction."""
     device = Device(toy_firmware(), microcontroller("icicle"))
     yield device
-    device.power_off()
+    device.close()
 
 
 def sample(first):

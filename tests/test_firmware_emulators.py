@@ -100,6 +100,31 @@ def test_a_program_that_never_ends_is_stopped_by_its_limit(guarded):
     assert guarded.instructions <= 1000
 
 
+def test_a_second_map_forgets_code_memory_and_count(emulator):
+    boot(emulator, PROGRAM)
+    emulator.write(RAM, b"old")
+    emulator.run()
+
+    boot(emulator, struct.pack("<4H", 0x2009, 0x2109, 0xBE05, 0xE7FE), {FLASH + 4: 5})
+    stop = emulator.run()
+
+    assert (stop.kind, stop.number, emulator.get("r0")) == ("hal", 5, 9)
+    assert emulator.instructions in (3, None)
+    assert emulator.read(RAM, 3) == bytes(3)
+
+
+def test_icicle_forgets_a_half_done_it_block():
+    emulator = microcontroller("icicle")
+    block = struct.pack("<5H", 0x4280, 0xBF1C, 0x2001, 0x2002, 0xBE01)  # cmp; itt ne; two moves
+    boot(emulator, block)
+    emulator.run(3)
+
+    boot(emulator, PROGRAM)
+    emulator.run()
+
+    assert emulator.get("r0") == 12
+
+
 def test_icicle_stops_at_every_instruction_and_goes_on_from_there():
     emulator = microcontroller("icicle")
     boot(emulator, PROGRAM)
