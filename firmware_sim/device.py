@@ -36,6 +36,9 @@ STOP_NAMES = {
     "hal_fault": FAULT,
 }  # fmt: skip
 
+#: The system control space, where the start-up code switches the FPU on.
+SYSTEM = Memory(0xE000_E000, 4096, ram=True)
+
 #: No command takes as many instructions: a program that does has lost its way.
 PATIENCE = 4_000_000_000
 
@@ -72,6 +75,7 @@ class Device:
         memories = (
             Memory(board.flash_address, board.flash_bytes, ram=False),
             Memory(board.ram_address, board.ram_bytes, ram=True),
+            SYSTEM,
         )
         symbols = self.firmware.symbols
         stops = {symbols[n] & ~1: code for n, code in STOP_NAMES.items() if n in symbols}
@@ -111,11 +115,15 @@ class Device:
     def train(self, sample: Array, label: int) -> bool:
         """One update by one sample; whether the decision before it was right.
 
-        sample: (features,) in raw units, of the dtype that the image was built for.
+        sample: (features,) in raw units, uint8, int8, int16 or float32; the device gets float32.
+        Raises DeviceError if the firmware refuses the label.
         """
         self._put_sample(sample)
         self._put("ff_mailbox_label", np.int32(label).tobytes())
-        return bool(self.command(TRAIN))
+        right = self.command(TRAIN)
+        if right < 0:
+            self._refuse_status("train", right)
+        return bool(right)
 
     def predict(self, sample: Array) -> int:
         """The class code of one sample, as for ``train``."""
@@ -191,13 +199,14 @@ class Device:
         ]
 
     def _put_sample(self, sample: Array) -> None:
-        spec = self.firmware.sample
-        if sample.shape != spec.shape or sample.dtype != spec.dtype:
+        symbols = self.firmware.symbols
+        features = (symbols["ff_mailbox_label"] - symbols["ff_mailbox_sample"]) // 4
+        if sample.shape != (features,):
             raise ConfigError(
-                f"device: expected a sample of {spec.shape} {spec.dtype}, got {sample.shape} "
-                f"{sample.dtype}; build the firmware for data of this kind"
+                f"device: expected a sample of {features:,} features, got an array of shape "
+                f"{sample.shape}; build the firmware for data of this width"
             )
-        self._put("ff_mailbox_sample", sample.tobytes())
+        self._put("ff_mailbox_sample", sample.astype("<f4").tobytes())
 
     def _need_power(self) -> None:
         if not self.powered:

@@ -21,6 +21,9 @@ from .gdb_remote import GdbRemote
 _PROGRAM = "qemu-system-arm"
 _SECONDS = 30.0
 
+#: From here on lies what belongs to the core, and is there in every machine.
+_SYSTEM = 0xE000_0000
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -125,7 +128,7 @@ class QemuEmulator:
 def machine_for(memories: Sequence[Memory]) -> Machine:
     """The machine with these memories; ConfigError if QEMU has none."""
     for machine in MACHINES:
-        if all(machine.holds(memory) for memory in memories):
+        if all(machine.holds(m) for m in memories if m.address < _SYSTEM):
             return machine
     wanted = ", ".join(f"{m.nbytes:,} B at {m.address:#010x}" for m in memories)
     raise ConfigError(

@@ -78,7 +78,7 @@ def simulate(
     trainer.learn_scaling(rest)
     model = Model(trainer.network, trainer.params, rest.classes, rest.feature_shape)
     say(f"building {trainer.network.text} for {chosen.title}")
-    firmware = build(model, chosen, recipe=trainer.recipe, sample_dtype=rest.features.dtype)
+    firmware = build(model, chosen, recipe=trainer.recipe)
     device = Device(firmware, cpu, seed=seed)
     trainer.device = device if device_steps else None
     _train(trainer, rest, say)

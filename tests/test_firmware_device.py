@@ -1,4 +1,4 @@
-"""The device: commands, power, flash and faults, with a firmware of 60 instructions."""
+"""The device: commands, power, flash and faults, with a firmware of 80 instructions."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def exact():
 
 
 def sample(first):
-    return np.array([first, 9], np.uint8)
+    return np.array([first], np.uint8)
 
 
 def weights(device):
@@ -80,8 +80,8 @@ def test_instructions_are_counted_by_command(exact):
 
     assert exact.runs == {"train": 2, "predict": 1}
     # bx lr; three loads; compare and branch for each command; the work; bl and bkpt.
-    assert exact.spent["train"] == 2 * (1 + 3 + 2 + 10 + 2 - 1)
-    assert exact.spent["predict"] == 1 + 3 + 4 + 3 + 2 - 1
+    assert exact.spent["train"] == 2 * (1 + 3 + 2 + 14 + 2 - 1)
+    assert exact.spent["predict"] == 1 + 3 + 4 + 5 + 2 - 1
 
 
 def test_flash_is_erased_and_programmed_for_a_save(exact):
@@ -154,10 +154,14 @@ def test_a_store_behind_the_ram_is_a_fault_of_the_firmware(exact):
         device.set_rates(np.zeros((1, 2), np.int32))
 
 
-@pytest.mark.parametrize("bad", [np.zeros(3, np.uint8), np.zeros(2, np.float32)])
-def test_a_sample_of_another_kind_is_refused(exact, bad):
-    with pytest.raises(ConfigError, match=r"expected a sample of \(2,\) uint8, got"):
-        exact.train(bad, 0)
+def test_a_sample_of_another_width_is_refused(exact):
+    with pytest.raises(ConfigError, match=r"expected a sample of 1 features, got .* shape \(3,\)"):
+        exact.train(np.zeros(3, np.uint8), 0)
+
+
+def test_a_label_that_the_firmware_refuses_is_an_error(exact):
+    with pytest.raises(DeviceError, match="expected status 0 of train, got -1"):
+        exact.train(sample(0), 9)
 
 
 def test_unicorn_tells_functions_and_kinds_of_instructions():
@@ -167,7 +171,7 @@ def test_unicorn_tells_functions_and_kinds_of_instructions():
 
     functions, kinds = device.profile()
 
-    assert functions["train"] == 2 * 10
+    assert functions["train"] == 2 * 14
     # push, pop, three loads and a store in each, and three loads of constants in the loop.
     assert kinds["memory"] == 2 * (6 + 3)
     assert sum(functions.values()) == sum(kinds.values())

@@ -1,15 +1,15 @@
-"""A firmware of 60 instructions, assembled by hand, that keeps the boot protocol.
+"""A firmware of 80 instructions, assembled by hand, that keeps the boot protocol.
 
-Its network is four bytes of weights. Training on a sample adds the sample's first byte to the
-label's weight, and answers with the result's lowest bit; predicting gives the weight that the
-sample's first byte names. A save erases the last page of flash and programs the weights as one
+Its network is four bytes of weights and one feature. Training on a sample adds it, as a whole
+number, to the label's weight, and answers with the result's lowest bit, or with -1 for label 9;
+predicting gives the weight that the sample names. A save erases the last page of flash and programs the weights as one
 word; a load gives 1 where there is none.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ffedge.firmware.boards import BOARDS
@@ -37,7 +37,6 @@ class ToyFirmware:
     sections: list[Region]
     buffers: dict[str, int]
     plan: Any
-    sample: TensorSpec = field(default_factory=lambda: TensorSpec((2,), "uint8"))
 
 
 def toy_firmware(board_name="nrf52840", *, wild=None):
@@ -47,8 +46,10 @@ def toy_firmware(board_name="nrf52840", *, wild=None):
     sample, label = ram + STACK_BYTES, ram + STACK_BYTES + 4
     rates, weight = label + 4, label + 16
     slot = board.flash_end - page
+    whole = (0xED95, 0x0A00, 0xEEBD, 0x0AC0, 0xEE10, 0x0A10)  # r0 = int(*sample), in floats
     image, symbols = _assemble(flash + 8, [
-        "reset", ("ldr", 0, ram), ("ldr", 1, ram + STACK_BYTES), ("ldr", 2, PAINT),
+        "reset", ("ldr", 0, 0xE000ED88), ("ldr", 1, 0xF << 20), 0x6001,  # the FPU is on
+        ("ldr", 0, ram), ("ldr", 1, ram + STACK_BYTES), ("ldr", 2, PAINT),
         "paint", 0x6002, 0x3004, 0x4288, ("b", 1, "paint"),  # str r2,[r0]; r0 += 4; cmp r0,r1; bne
         ("ldr", 0, weight), 0x2100, 0x6001,  # weights = 0
         "loop", ("bl", "hal_next"), ("ldr", 4, weight), ("ldr", 5, sample), ("ldr", 6, label),
@@ -57,9 +58,10 @@ def toy_firmware(board_name="nrf52840", *, wild=None):
         "done", ("bl", "hal_done"), ("b", 14, "loop"),
         "halt", ("b", 14, "halt"),
         "train", 0xB4F0, 0xBCF0,  # push, pop {r4-r7}: 16 bytes of stack
-        0x6831, 0x7828, 0x5C62, 0x1812, 0x5462,  # r1 = label; r0 = sample; weight[r1] += r0
+        0x6831, 0x2909, ("b", 0, "bad"), *whole, 0x5C62, 0x1812, 0x5462,  # weight[r1] += r0
         0x2001, 0x4010, ("b", 14, "done"),  # r0 = r2 & 1
-        "predict", 0x7828, 0x5C20, ("b", 14, "done"),
+        "bad", 0x2000, 0x43C0, ("b", 14, "done"),
+        "predict", *whole, 0x5C20, ("b", 14, "done"),
         "save", ("ldr", 0, slot), ("bl", "ff_flash_erase"), 0x2800, ("b", 1, "done"),
         ("ldr", 0, slot), 0x6821, 0x2200, 0x43D2, ("bl", "ff_flash_program"), ("b", 14, "done"),
         "load", ("ldr", 1, slot), 0x6809, 0x1C48, ("b", 0, "none"),  # r0 = r1 + 1: 0 if erased
