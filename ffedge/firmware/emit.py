@@ -26,7 +26,8 @@ def emit_object(text: str, core: Core) -> bytes:
         module.verify()
     except RuntimeError as error:
         raise ConfigError(f"firmware: expected IR that LLVM takes, got {error}") from None
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(1, 1))
+    options = llvm.create_pipeline_tuning_options(speed_level=1)
+    builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
     emitted: bytes = machine.emit_object(module)
     return emitted

@@ -18,12 +18,21 @@ from .boards import Board, board_named
 from .cores import CORES, Core
 from .elf32 import Linked, Program
 from .elf32_file import (
-    ABI, CODE, DATA, EXECUTABLE, FUNCTION, HARD_FLOAT, OBJECT_TYPE, READ_ONLY, OutSection,
-    OutSymbol, write_elf,
+    ABI,
+    CODE,
+    DATA,
+    EXECUTABLE,
+    FUNCTION,
+    HARD_FLOAT,
+    OBJECT_TYPE,
+    READ_ONLY,
+    OutSection,
+    OutSymbol,
+    write_elf,
 )  # fmt: skip
 from .emit import emit_object
 from .fitting import advice
-from .interface_ir import interface_ir
+from .interface_ir import program_ir, store_ir
 from .layout import STACK_BYTES, Layout, Region, check_stack, make_layout
 from .model_data import ModelData, data_object, model_data
 from .thumb import lower
@@ -140,10 +149,13 @@ def build(
 
 
 def program_objects(network: Network, core: Core, data: ModelData) -> list[tuple[str, bytes]]:
-    """The objects of the C library: the kernels, and the functions of the header."""
-    text = interface_ir(data.memory, network.classes, len(data.fills), len(data.store.ranges))
-    kernels = _lowered(core.name, network.rule.name)
-    return [("interface.o", emit_object(text, core)), ("kernels.o", kernels)]
+    """The objects of the C library: the functions of the header, and the kernels."""
+    program = program_ir(data.memory, network.classes, len(data.fills))
+    store = store_ir(data.memory, len(data.store.ranges))
+    return [
+        ("program.o", emit_object(program, core)), ("store.o", emit_object(store, core)),
+        ("kernels.o", _lowered(core.name, network.rule.name)),
+    ]  # fmt: skip
 
 
 @cache
@@ -187,11 +199,15 @@ def _elf(
         if program.sizes[kind]:
             sections.append(
                 OutSection(
-                    title, flags.get(kind, DATA), linked.parts.get(kind, b""),
-                    program.alignment[kind], layout.addresses[kind], loads[kind],
+                    title,
+                    flags.get(kind, DATA),
+                    linked.parts.get(kind, b""),
+                    program.alignment[kind],
+                    layout.addresses[kind],
+                    loads[kind],
                     program.sizes[kind],
-                )  # fmt: skip
-            )
+                )
+            )  # fmt: skip
     for region in layout.regions:
         if region.kind in ("stack", "mailbox", "arena", "counters", "rates"):
             at, nbytes = region.address, region.nbytes
@@ -203,8 +219,7 @@ def _elf(
             None,
         )
         code = place is not None and sections[place].flags == CODE
-        kind = FUNCTION if code else OBJECT_TYPE
-        symbols.append(OutSymbol(name, place, value, linked.sizes.get(name, 0), kind=kind))
+        form = FUNCTION if code else OBJECT_TYPE
+        symbols.append(OutSymbol(name, place, value, linked.sizes.get(name, 0), kind=form))
     hard = ABI | (HARD_FLOAT if board.core.fpu else 0)
     return write_elf(EXECUTABLE, sections, symbols, flags=hard, entry=entry)
-

@@ -1,4 +1,4 @@
-"""The functions of ``ffedge_model.h`` as LLVM IR: the same object in the image and the library.
+"""The functions of ``ffedge_model.h`` as LLVM IR: the same code in the image and the library.
 
 They tie the device program's kernels (``thumb.EXPORTS``) to one model's tables, which lie in
 flash by these names: ``ff_table``, ``ff_scaler``, ``ff_fills`` (byte offset and bytes of each
@@ -17,10 +17,6 @@ from ..lowering.elf import up
 
 #: What a function returns: the first four are those of ``checkpoint.load``.
 OK, EMPTY, DAMAGED, FOREIGN, NOT_WRITTEN, FLASH_REFUSED, BAD_ARGUMENT = 0, 1, 2, 3, 4, 5, -1
-
-#: Functions of the header, and what it asks of the user.
-FUNCTIONS = ("ff_reset", "ff_train_step", "ff_predict", "ff_save", "ff_load", "ff_set_rate")
-CALLED_BACK = ("ff_flash_erase", "ff_flash_program")
 
 #: Attributes that keep loops from becoming calls of memset and memcpy, which nobody supplies.
 ATTRIBUTES = 'nounwind optsize "no-builtins"'
@@ -46,8 +42,8 @@ class Memory:
         return up(self.rates + 8 * self.layers, 8)
 
 
-def loop_ir(label: str, count: str, body: str, after: str) -> str:
-    """A loop over ``%i`` from 0 to ``count`` - 1, entered from block ``entry_of_label``."""
+def _loop(label: str, count: int, body: str, after: str) -> str:
+    """A loop over ``%LABEL.i`` from 0 to ``count`` - 1, entered from block ``before.LABEL``."""
     return f"""
   br label %{label}
 {label}:
@@ -61,16 +57,16 @@ def loop_ir(label: str, count: str, body: str, after: str) -> str:
 """
 
 
-def interface_ir(memory: Memory, classes: int, fills: int, ranges: int) -> str:
-    """The module's text. fills, ranges: rows of ``ff_fills`` and ``ff_ranges``."""
+def program_ir(memory: Memory, classes: int, fills: int) -> str:
+    """The module of all but the checkpoint. fills: rows of ``ff_fills``."""
     layers = memory.layers
-    clear = loop_ir(
-        "clear", str(memory.nbytes // 4),
+    clear = _loop(
+        "clear", memory.nbytes // 4,
         "  %z = getelementptr i32, ptr %memory, i32 %clear.i\n"
         "  store volatile i32 0, ptr %z", "before.fill",
     )  # fmt: skip
-    first = loop_ir(
-        "first", str(2 * layers),
+    first = _loop(
+        "first", 2 * layers,
         "  %rf = getelementptr i32, ptr @ff_first_rates, i32 %first.i\n"
         "  %rv = load i32, ptr %rf\n"
         "  %rt = getelementptr i32, ptr %rates, i32 %first.i\n"
@@ -82,15 +78,8 @@ def interface_ir(memory: Memory, classes: int, fills: int, ranges: int) -> str:
 @ff_fills = external constant i32
 @ff_initial = external constant i32
 @ff_first_rates = external constant i32
-@ff_ranges = external constant i32
-@ff_layout = external constant i32
 declare i32 @ff_train(ptr, ptr, ptr, ptr, ptr, ptr, i32)
 declare i32 @ff_class(ptr, ptr, ptr, ptr)
-declare i32 @ff_load_slot(ptr, ptr, i32, ptr, ptr, ptr, i32)
-declare i32 @ff_save_begin(ptr, ptr, ptr)
-declare i32 @ff_save_next(ptr, ptr, ptr, i32, ptr, i32, ptr, ptr)
-declare i32 @ff_flash_erase(i32)
-declare i32 @ff_flash_program(i32, i32, i32)
 
 define void @ff_reset(ptr %memory) {ATTRIBUTES} section ".text.ff_reset" {{
 entry:
@@ -167,6 +156,22 @@ write:
 bad:
   ret i32 {BAD_ARGUMENT}
 }}
+"""
+
+
+def store_ir(memory: Memory, ranges: int) -> str:
+    """The module of ``ff_save`` and ``ff_load``; apart, so that nobody needs a flash who does not
+    save. ranges: rows of ``ff_ranges``.
+    """
+    layers = memory.layers
+    return f"""
+@ff_ranges = external constant i32
+@ff_layout = external constant i32
+declare i32 @ff_load_slot(ptr, ptr, i32, ptr, ptr, ptr, i32)
+declare i32 @ff_save_begin(ptr, ptr, ptr)
+declare i32 @ff_save_next(ptr, ptr, ptr, i32, ptr, i32, ptr, ptr)
+declare i32 @ff_flash_erase(i32)
+declare i32 @ff_flash_program(i32, i32, i32)
 
 define i32 @ff_load(ptr %memory, ptr %flash) {ATTRIBUTES} section ".text.ff_load" {{
   %counters = getelementptr i8, ptr %memory, i32 {memory.counters}

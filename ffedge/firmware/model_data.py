@@ -33,11 +33,6 @@ class ModelData:
     tables: dict[str, Array]
     fills: tuple[tuple[str, int, int], ...]
 
-    @property
-    def weights_crc_parts(self) -> tuple[tuple[int, int], ...]:
-        """(offset, bytes) in the caller's memory of what training changes and a save keeps."""
-        return tuple((part.offset, part.nbytes) for part in self.store.ranges)
-
 
 def model_data(model: Model, recipe: Recipe, board: Board) -> ModelData:
     """Everything that the program needs to know of ``model``.
