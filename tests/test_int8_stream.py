@@ -7,8 +7,8 @@ from checks import PLAIN_PYTHON, assert_allocates_nothing, compiled_only, repeat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ffedge.kernels.int8.dense import fill_words
 from ffedge.kernels.int8.delta import PRODUCT_SHIFT
+from ffedge.kernels.int8.dense import fill_words
 from ffedge.kernels.int8.stream import MORE, ONES, list_left, thin, update_one
 from ffedge.kernels.random import bits
 

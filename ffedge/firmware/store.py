@@ -193,8 +193,6 @@ def fingerprint_of(parts: Iterable[str | bytes]) -> int:
 def newest(slots: Sequence[Slot]) -> Slot | None:
     """The slot that a device would load, or None."""
     whole = [slot for slot in slots if slot.ranges is not None]
-    if len(whole) == 2 and checkpoint.newer(
-        np.uint32(whole[1].sequence), np.uint32(whole[0].sequence)
-    ):
+    if len(whole) == 2 and 0 < (whole[1].sequence - whole[0].sequence) % 2**32 < 2**31:
         return whole[1]
     return whole[0] if whole else None

@@ -8,7 +8,7 @@ memory that they lie in, wherever that ends.
     uint8 or uint32 from element ``offset`` of any array, taken as flat; one dimension.
 
 ``vector_at(arena, offset, like, n)``, ``matrix_at(arena, offset, like, n, m)``,
-``cube_at(..., n, m, k)``, ``panels_at(..., n, m, k, l)``
+``cube_at(..., n, m, k)``, ``panels_at(..., n, m, k, j)``
     of ``like``'s dtype (a NumPy scalar), at a byte offset of a flat uint8 array.
 """
 
@@ -49,7 +49,8 @@ def _array(context: Any, builder: Any, kind: Any, data: Any, shape: list[Any]) -
 
     intp = context.get_value_type(types.intp)
     size = intp(context.get_abi_sizeof(context.get_data_type(kind.dtype)))
-    strides, step = [], size
+    strides: list[Any] = []
+    step = size
     for extent in reversed(shape):
         strides.insert(0, step)
         step = builder.mul(step, extent)
@@ -112,7 +113,7 @@ def _shaped(ndim: int) -> Callable[..., Any]:
     else:
 
         @intrinsic
-        def shaped_at(typing, arena, offset, like, n, m, k, l):
+        def shaped_at(typing, arena, offset, like, n, m, k, j):
             return typed(arena, like)
 
     return shaped_at

@@ -19,20 +19,8 @@ from ..kernels.library import sources_digest
 from ..kernels.library_file import INTERFACE, seal
 from ..kernels.signatures import read_table
 from .elf import link
+from .environment import LOWERING, package_path
 from .targets import Target
-
-#: Numba and LLVM must not optimise for the machine that builds.
-_ENVIRONMENT = {
-    "FFEDGE_KERNELS": "lowering",
-    "NUMBA_OPT": "0",
-    "NUMBA_LOOP_VECTORIZE": "0",
-    "NUMBA_SLP_VECTORIZE": "0",
-    "NUMBA_DISABLE_JIT": "0",
-    "NUMBA_DEBUGINFO": "0",
-    "NUMBA_BOUNDSCHECK": "0",
-    # Numba's names for types contain hashes.
-    "PYTHONHASHSEED": "0",
-}
 
 Lowered = tuple[dict[int, list[str]], bytes]
 
@@ -100,18 +88,16 @@ def write(built: Built, path: str | os.PathLike[str]) -> None:
 
 def _lower(family: str, path: str, target: Target) -> Lowered:
     """(results by the function's number, object) of one vector path, from its own process."""
-    package = Path(__file__).resolve().parent.parent.parent
     with tempfile.TemporaryDirectory(prefix="ffedge-lowering-") as folder:
         output = Path(folder) / "kernels.o"
-        found = os.environ.get("PYTHONPATH")
         done = subprocess.run(
             [
                 sys.executable, "-m", "ffedge.lowering.lower", family, path,
                 target.architecture, target.tuned_for, str(output),
             ],
-            env=os.environ | _ENVIRONMENT | {
+            env=os.environ | LOWERING | {
                 "FFEDGE_SIMD": path,
-                "PYTHONPATH": os.pathsep.join(filter(None, (str(package), found))),
+                "PYTHONPATH": package_path(),
             },
             capture_output=True, text=True, check=False,
         )  # fmt: skip

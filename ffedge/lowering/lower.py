@@ -43,7 +43,7 @@ TRIPLES = {
 #: What a path's features are added to.
 BASELINES = {"x86_64": "x86-64", "aarch64": "generic"}
 
-_NUMBERS = {
+NUMBERS = {
     "b1": types.boolean, "i1": types.int8, "u1": types.uint8, "i2": types.int16,
     "u2": types.uint16, "i4": types.int32, "u4": types.uint32, "i8": types.int64,
     "u8": types.uint64, "f4": types.float32, "f8": types.float64,
@@ -68,13 +68,13 @@ declare float @llvm.fabs.f32(float)
 declare float @llvm.copysign.f32(float, float)
 """
 
-_CODES = {number: code for code, number in _NUMBERS.items()}
+_CODES = {number: code for code, number in NUMBERS.items()}
 
 
 def main(arguments: list[str]) -> int:
     """Write the object; one line on stdout for each function: its number and its results."""
     family, path, architecture, tuned_for, output = arguments
-    _never_run()
+    never_run()
     known = (cpu.INT8_PATHS if family == "int8" else cpu.FLOAT_PATHS)[architecture]
     features = ",".join(f"+{name}" for name in known[path])
     llvm.initialize_all_targets()
@@ -108,7 +108,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _never_run() -> None:
+def never_run() -> None:
     """Let Numba type and lower for another machine: LLVM would abort in code for this one."""
     setattr(JITCodeLibrary, "_finalize_specific", lambda self: None)  # noqa: B010
     kept: list[list[Any]] = []
@@ -135,7 +135,7 @@ def find_kernels() -> dict[str, Any]:
 def numba_type(word: str) -> Any:
     """``u1[2]`` as Numba's array type, ``i8`` as its int64."""
     code, ndim = split(word)
-    return types.Array(_NUMBERS[code], ndim, "C") if ndim else _NUMBERS[code]
+    return types.Array(NUMBERS[code], ndim, "C") if ndim else NUMBERS[code]
 
 
 def lower(
@@ -159,16 +159,17 @@ def lower(
     results = [_CODES[types.unliteral(part)] for part in parts]
     with global_compiler_lock:
         record = _record_function(compiled, words, results, symbol)
-    return results, [*_with_callees(compiled.library, seen), record]
+    return results, [*with_callees(compiled.library, seen), record]
 
 
-def _with_callees(library: Any, seen: dict[int, Any]) -> Iterator[str]:
+def with_callees(library: Any, seen: dict[int, Any]) -> Iterator[str]:
+    """IR texts of a library and of all that it links, each once; ``seen`` remembers."""
     # Their names are not unique; kept, so that no id comes twice.
     if id(library) not in seen:
         seen[id(library)] = library
         yield library.get_llvm_str()
         for other in library._linking_libraries:
-            yield from _with_callees(other, seen)
+            yield from with_callees(other, seen)
 
 
 def _intrinsics(module: Any) -> str:

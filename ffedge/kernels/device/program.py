@@ -48,13 +48,12 @@ def gain_of(width):
 
 @kernel()
 def take_in(arena, table, scaler, sample):
-    """The sample as the u7 input of the first layer; returns that input, uint8 (1, X)."""
+    """Write the sample as the u7 input of the first layer."""
     features = table[FEATURES]
     mean = vector_at(bytes_at(scaler, 0), 0, np.float32(0), features)
     gain = vector_at(bytes_at(scaler, 0), 4 * features, np.float32(0), features)
-    x = matrix_at(arena, table[INPUT], np.uint8(0), 1, table[INPUT_ROW])
-    quantize_features(sample, mean, gain, table[PARTS], x[0])
-    return x
+    x = vector_at(arena, table[INPUT], np.uint8(0), table[INPUT_ROW])
+    quantize_features(sample, mean, gain, table[PARTS], x)
 
 
 @kernel()
@@ -71,7 +70,8 @@ def train_readout(arena, table, scaler, rates, counters, sample, label):
 
     Returns 1 if the last layer's own decision was right before its update, else 0.
     """
-    x = take_in(arena, table, scaler, sample)
+    take_in(arena, table, scaler, sample)
+    x = matrix_at(arena, table[INPUT], np.uint8(0), 1, table[INPUT_ROW])
     labels = vector_at(arena, table[TOTAL], np.int32(0), 1)
     classes, right = table[CLASSES], 0
     labels[0] = np.int32(label)
@@ -110,7 +110,8 @@ def train_readout(arena, table, scaler, rates, counters, sample, label):
 @kernel()
 def train_group(arena, table, scaler, rates, counters, sample, label):
     """All layers learn from one sample, by the group rule; see ``train_readout``."""
-    x = take_in(arena, table, scaler, sample)
+    take_in(arena, table, scaler, sample)
+    x = matrix_at(arena, table[INPUT], np.uint8(0), 1, table[INPUT_ROW])
     labels = vector_at(arena, table[TOTAL], np.int32(0), 1)
     classes, right = table[CLASSES], 0
     labels[0] = np.int32(label)
@@ -148,17 +149,15 @@ def train_group(arena, table, scaler, rates, counters, sample, label):
 
 
 @kernel()
-def run_layer(arena, table, at, x):
-    """The activity of the layer at ``table[at]``, uint8 (1, width)."""
+def run_layer(arena, table, at, x, y):
+    """The activity y of the layer at ``table[at]``, uint8 (1, width), on x."""
     panels = table[at + PANELS]
-    y = matrix_at(arena, table[at + OUT], np.uint8(0), 1, panels * _PANEL)
     forward(
         x, 1, panels_at(arena, table[at + WEIGHT], np.int8(0), panels, table[at + QUADS], 16, 4),
         vector_at(arena, table[at + BIAS], np.int32(0), panels * _PANEL),
         np.int32(table[at + SHIFT]),
         vector_at(arena, table[LISTED], np.int32(0), table[at + QUADS]), y,
     )  # fmt: skip
-    return y
 
 
 @kernel()
@@ -184,30 +183,38 @@ def decide(arena, table, at, i, y):
 @kernel()
 def predict_readout(arena, table, scaler, sample):
     """The class (int) whose total score is largest, the lowest of equals; as ``train_readout``."""
-    x, best = take_in(arena, table, scaler, sample), 0
+    take_in(arena, table, scaler, sample)
+    x = matrix_at(arena, table[INPUT], np.uint8(0), 1, table[INPUT_ROW])
+    best = 0
     for i in range(table[LAYERS]):
         at = HEAD + i * ROW
-        x = run_layer(arena, table, at, x)
+        y = matrix_at(arena, table[at + OUT], np.uint8(0), 1, table[at + PANELS] * _PANEL)
+        run_layer(arena, table, at, x, y)
         M = matrix_at(
             arena, table[at + READOUT], np.int8(0), table[CLASSES], table[at + PANELS] * _PANEL
         )
-        readout_scores(x, 1, M, matrix_at(arena, table[SCORES], np.int32(0), 1, table[CLASSES]))
-        best = decide(arena, table, at, i, x)
+        readout_scores(y, 1, M, matrix_at(arena, table[SCORES], np.int32(0), 1, table[CLASSES]))
+        best = decide(arena, table, at, i, y)
+        x = y
     return np.int32(best)
 
 
 @kernel()
 def predict_group(arena, table, scaler, sample):
     """``predict_readout`` for the group rule."""
-    x, best, classes = take_in(arena, table, scaler, sample), 0, table[CLASSES]
+    take_in(arena, table, scaler, sample)
+    x = matrix_at(arena, table[INPUT], np.uint8(0), 1, table[INPUT_ROW])
+    best, classes = 0, table[CLASSES]
     for i in range(table[LAYERS]):
         at = HEAD + i * ROW
-        x = run_layer(arena, table, at, x)
+        y = matrix_at(arena, table[at + OUT], np.uint8(0), 1, table[at + PANELS] * _PANEL)
+        run_layer(arena, table, at, x, y)
         group_scores(
-            x, 1, vector_at(arena, table[at + STARTS], np.int32(0), classes + 1),
+            y, 1, vector_at(arena, table[at + STARTS], np.int32(0), classes + 1),
             table[SQUARED] != 0,
             vector_at(arena, table[at + FACTORS], np.int64(0), classes),
             matrix_at(arena, table[SCORES], np.int32(0), 1, classes),
         )  # fmt: skip
-        best = decide(arena, table, at, i, x)
+        best = decide(arena, table, at, i, y)
+        x = y
     return np.int32(best)

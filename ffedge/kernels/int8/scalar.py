@@ -14,9 +14,7 @@ import numpy as np
 from ...tensor import PANEL
 from ..provider import COMPILES, kernel
 from ..views import bytes_at, words_at
-
-#: The path whose lowering may use Cortex-M's DSP instructions.
-DSP_PATH = "cortexm"
+from .scalar_paths import CORTEX_M
 
 
 def _plain_dot_word() -> Callable[..., int]:
@@ -70,7 +68,7 @@ def _dot_word() -> Callable[..., int]:
         return _plain_dot_word()
     from .vector import PATH
 
-    return _lowered_dot_word(PATH == DSP_PATH)
+    return _lowered_dot_word(PATH == CORTEX_M)
 
 
 dot_word = _dot_word()

@@ -39,7 +39,8 @@ import numpy as np
 
 from ...tensor import PANEL
 from ..provider import COMPILES
-from .vector import PATH, SCALAR_PATHS, SHAPES, Vectors
+from .scalar_paths import CORTEX_M, SCALAR
+from .vector import PATH, SHAPES, Vectors
 
 _LANES, _, _, ROW_PANELS = SHAPES[PATH]
 
@@ -267,9 +268,9 @@ if not COMPILES:
     listed_row, listed_one = _plain_listed(ROW_PANELS), _plain_listed(1)
     round_ones, round_more = _plain_round(0), _plain_round(2)
     dot, any_of_four = _plain_dot(), _plain_any_of_four()
-    shift_right = np.right_shift
-elif PATH in SCALAR_PATHS:
-    from .scalar import any_of_four, dot, listed_one, round_more, round_ones  # noqa: F401
+    shift_right: Callable[..., int] = np.right_shift
+elif PATH in (SCALAR, CORTEX_M):
+    from .scalar import any_of_four, dot, listed_one, round_more, round_ones
 
     listed_row, shift_right = listed_one, _shift_right()
 else:

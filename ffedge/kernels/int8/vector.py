@@ -15,6 +15,7 @@ from ...tensor import PANEL
 from .. import cpu
 from ..aarch64 import has_dot_product
 from ..provider import LIBRARY, NAME, PLAIN_PYTHON
+from .scalar_paths import SCALAR
 
 #: By path: int32 lanes of a register, rows and panels of a tile, panels of a single row.
 SHAPES = {
@@ -28,9 +29,6 @@ SHAPES = {
     "scalar": (1, 2, 1, 1),
     "cortexm": (1, 2, 1, 1),
 }
-
-#: Paths without vectors: those of microcontrollers; the first runs anywhere, for tests.
-SCALAR_PATHS = ("scalar", "cortexm")
 
 
 def available_paths() -> tuple[str, ...]:
@@ -57,7 +55,7 @@ def host_path() -> str:
     "avx512" stands for avx512vnni and "sse" for ssse3, so that one word forces both precisions.
     """
     forced, paths = cpu.forced(cpu.INT8_WORDS), available_paths()
-    if forced == "scalar" and NAME == "jit":
+    if forced == SCALAR and NAME == "jit":
         return forced
     return forced if forced in paths else paths[0]
 
