@@ -7,6 +7,7 @@ of a save, of a step, or of the boot itself.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from ffedge.errors import DeviceError
 from ffedge.kernels.device import checkpoint
 from ffedge.sources import Dataset
 
+from .cells import MODES
 from .device import SAVE, Device
 from .flash import Flash, PowerCut
 
@@ -75,8 +77,8 @@ class EmulatedDevice:
 
 
 @dataclass(frozen=True, slots=True)
-class InstructionCuts:
-    """What became of a device whose power failed between two instructions.
+class Cuts:
+    """What became of a device whose power failed, each time once.
 
     cuts: that happened. old, new: after how many of them the state before, or that of the save
     in hand, came back. lost: neither did. resumed: of them all, ended with the uncut run's bytes.
@@ -88,56 +90,91 @@ class InstructionCuts:
     lost: int
     resumed: int
 
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was lost and everything went on to the same bytes."""
+        return self.cuts == self.old + self.new == self.resumed > 0 == self.lost
 
-def cut_at_instructions(
-    device: EmulatedDevice,
-    per_stage: int,
-    *,
-    every: int,
-    say: Callable[[str], None] = lambda _: None,
-) -> InstructionCuts:
-    """Cut the power at every ``every``-th instruction of learning a stage and saving it.
+
+#: Called before the stage in hand, to arrange for the power to fail.
+Arrange = Callable[[], None]
+
+
+def cut_at_operations(device: EmulatedDevice, per_stage: int, *, every: int = 1) -> Cuts:
+    """Cut the power at every ``every``-th operation of a save's flash, in all four modes.
 
     A stage is ``per_stage`` samples. The device learns and saves one, goes on with the second,
-    loses power there, boots, loads, and finishes the second and a third. Needs an emulator with
-    exact limits (icicle). Raises DeviceError otherwise.
+    loses power there, boots, loads, and finishes the second and a third.
+    """
+    states, _, operations = _measured(device, per_stage)
+
+    def arrange(place: int, mode: str) -> Arrange:
+        return lambda: device.flash.cut(place, mode)
+
+    cuts = [arrange(n, mode) for n in range(1, operations + 1, every) for mode in MODES]
+    return _live(device, states, per_stage, cuts)
+
+
+def cut_at_instructions(device: EmulatedDevice, per_stage: int, *, every: int) -> Cuts:
+    """The same between instructions: at every ``every``-th one of learning and saving a stage.
+
+    Needs an emulator with exact limits (icicle). Raises DeviceError otherwise.
     """
     emulator = device.device.emulator
-    if not emulator.exact_limits or emulator.instructions is None:
+    if not emulator.exact_limits:
         raise DeviceError(
             f"campaign: expected an emulator that stops at any instruction, got {emulator.name}; "
             "take icicle",
             status=1,
         )
-    states = _states(device, per_stage)
-    device.flash.restart(0)
-    device.reset()
-    _stage(device, 0, per_stage)
-    before = emulator.instructions
-    _stage(device, 1, per_stage)
-    span = emulator.instructions - before
-    found = {0: 0, 1: 0, 2: 0, -1: 0}
-    cuts = resumed = 0
-    for limit in range(1, span + 1, every):
-        device.flash.restart(limit)
+    states, instructions, _ = _measured(device, per_stage)
+
+    def arrange(limit: int) -> Arrange:
+        def set_limit() -> None:
+            device.device.instructions_left = limit
+
+        return set_limit
+
+    cuts = [arrange(limit) for limit in range(1, instructions, every)]
+    return _live(device, states, per_stage, cuts)
+
+
+def _live(
+    device: EmulatedDevice, states: Sequence[bytes], per_stage: int, cuts: Sequence[Arrange]
+) -> Cuts:
+    found, happened, resumed = Counter[int](), 0, 0
+    for number, arrange in enumerate(cuts):
+        device.flash.restart(number)
         device.reset()
         _stage(device, 0, per_stage)
-        device.device.instructions_left = limit
+        arrange()
         try:
             _stage(device, 1, per_stage)
         except PowerCut:
-            cuts += 1
+            happened += 1
         device.device.instructions_left = None
+        device.flash.cut(0, MODES[0])
         device.reset()
         device.load()
         stage = _find(device, states)
         found[stage] += 1
-        if stage > 0:
-            for number in range(stage, len(states) - 1):
-                _stage(device, number, per_stage)
+        if stage >= 0:
+            for rest in range(stage, len(states) - 1):
+                _stage(device, rest, per_stage)
             resumed += device.saved_bytes() == states[-1]
-        say(f"{cuts:,} cuts, {limit:,} of {span:,} instructions")
-    return InstructionCuts(cuts, found[1], found[2], found[0] + found[-1], resumed)
+    return Cuts(happened, found[1], found[2], len(cuts) - found[1] - found[2], resumed)
+
+
+def _measured(device: EmulatedDevice, per_stage: int) -> tuple[list[bytes], int, int]:
+    """(the states of an uncut run, instructions and flash operations of its second stage)."""
+    states = _states(device, per_stage)
+    device.flash.restart(0)
+    device.reset()
+    _stage(device, 0, per_stage)
+    before, operations = device.device.emulator.instructions or 0, device.flash.operations
+    _stage(device, 1, per_stage)
+    after = device.device.emulator.instructions or 0
+    return states, after - before, device.flash.operations - operations
 
 
 def _states(device: EmulatedDevice, per_stage: int) -> list[bytes]:

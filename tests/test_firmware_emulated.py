@@ -1,84 +1,55 @@
 """Power cuts on the emulated device, at operations of its flash and between its instructions."""
 
-import numpy as np
+import json
+
 import pytest
 
-from ffedge.errors import DeviceError
-from ffedge.firmware.image import build
-from ffedge.kernels.device import checkpoint
-from ffedge.model import Model
-from ffedge.network import Network
-from ffedge.optimizers import SGD
-from ffedge.recipe import Recipe
-from ffedge.rules import Group, Readout
-from ffedge.sources import from_arrays, load
-from ffedge.trainer import Trainer
-from firmware_sim.cells import MODES
-from firmware_sim.device import Device
-from firmware_sim.emulated import EmulatedDevice, cut_at_instructions
-from firmware_sim.flash import PowerCut
+from ffedge.errors import ConfigError, DeviceError
+from firmware_sim.__main__ import main
+from firmware_sim.emulated import cut_at_instructions, cut_at_operations
+from firmware_sim.power_cuts import cut_power, small_device
 from tests.emulated import microcontroller
 
 
-def device(board="nrf52840", rule=None, emulator="icicle"):
-    """16 pixels, 8 units, 3 classes."""
-    digits, _ = load("digits")
-    chosen = np.flatnonzero(digits.labels < 3)[:60]
-    pixels = np.ascontiguousarray(digits.features[chosen][:, 24:40])
-    data = from_arrays(pixels, digits.labels[chosen], classes=range(3))
-    network = Network.dense(16, (8,), 3, rule or Readout(), precision="int8")
-    recipe = Recipe(optimizer=SGD(0.3), batch_size=1, seed=3)
-    trainer = Trainer(network, recipe)
-    trainer.learn_scaling(data)
-    model = Model(network, trainer.params, data.classes, data.feature_shape)
-    firmware = build(model, board, recipe=recipe)
-    return EmulatedDevice(Device(firmware, microcontroller(emulator)), data)
+def device(board="nrf52840", rule="readout", emulator="icicle"):
+    microcontroller(emulator)
+    return small_device(board, rule, emulator=emulator, seed=3)
 
 
 @pytest.mark.parametrize("board", ["nrf52840", "stm32l476"])
 def test_a_cut_at_every_operation_in_every_mode_leaves_the_old_or_the_new_state(board):
-    emulated = device(board)
-    emulated.flash.restart(0)
-    emulated.reset()
-    emulated.train(0, 4)
-    emulated.save()
-    old = emulated.saved_bytes()
-    operations = emulated.flash.operations
-    emulated.train(4, 4)
-    emulated.save()
-    new, operations = emulated.saved_bytes(), emulated.flash.operations - operations
-    found = []
+    found = cut_at_operations(device(board), 4)
 
-    for place in range(1, operations + 1):
-        for mode in MODES:
-            emulated.flash.restart(place)
-            emulated.reset()
-            emulated.train(0, 4)
-            emulated.save()
-            emulated.train(4, 4)
-            emulated.flash.cut(place, mode)
-            with pytest.raises(PowerCut):
-                emulated.save()
-            emulated.flash.cut(0, mode)
-            emulated.reset()
-            assert emulated.load() == checkpoint.LOADED
-            found.append(emulated.saved_bytes())
-
-    assert operations > 50
-    assert set(found) == {old, new}
-    assert found[:4] == [old] * 4
+    assert found.cuts > 4 * 50
+    assert found.clean
+    assert found.old > found.new > 0
 
 
-@pytest.mark.parametrize("rule", [Readout(), Group(squared=True)])
+def test_a_firmware_that_writes_over_its_only_slot_is_found_out(monkeypatch):
+    emulated = device()
+    show, slots = emulated.device._show_flash, emulated.flash.nbytes // 2
+
+    def both_slots_are_one(address, nbytes):
+        show(address, nbytes)
+        if address == emulated.flash.address and nbytes == 2 * slots:
+            # The other slot, which the save should spare, reads as erased from the start.
+            emulated.device.emulator.write(address, b"\xff" * slots)
+
+    monkeypatch.setattr(emulated.device, "_show_flash", both_slots_are_one)
+    found = cut_at_operations(emulated, 4, every=20)
+
+    assert not found.clean
+    assert found.lost > 0
+
+
+@pytest.mark.parametrize("rule", ["readout", "group"])
 def test_a_cut_between_instructions_costs_no_more_than_the_stage_in_hand(rule):
     emulated = device(rule=rule)
 
     found = cut_at_instructions(emulated, 3, every=499)
 
     assert found.cuts > 30
-    assert found.lost == 0
-    assert found.old + found.new == found.cuts
-    assert found.resumed == found.cuts
+    assert found.clean
     assert found.old > 0
 
 
@@ -100,3 +71,38 @@ def test_a_device_knows_how_much_it_has_learned_after_a_restart():
     emulated.load()
 
     assert (blank, emulated.learned()) == (0, 5)
+
+
+def test_the_command_counts_cuts_and_says_whether_all_is_well(capsys):
+    microcontroller("icicle")
+    words = ["power-cuts", "--board", "nrf52840", "--every", "9", "--every-instruction", "4999"]
+
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert main(words) == 0
+
+    assert set(found) == {"flash operations", "instructions"}
+    assert all(cuts["clean"] and cuts["lost"] == 0 for cuts in found.values())
+    assert "0 times neither" in capsys.readouterr().out
+
+
+def test_the_command_fails_where_something_is_lost(capsys, monkeypatch):
+    microcontroller("icicle")
+    monkeypatch.setattr("firmware_sim.emulated._find", lambda device, states: -1)
+
+    code = main(
+        ["power-cuts", "--board", "nrf52840", "--every", "30", "--every-instruction", "9999"]
+    )
+
+    assert code == 1
+    assert ", 0 times the new one" in capsys.readouterr().out
+
+
+def test_cuts_at_less_than_every_operation_are_refused():
+    with pytest.raises(ConfigError, match="expected steps of at least 1, got 0 and 199"):
+        cut_power("nrf52840", every=0)
+
+
+def test_a_rule_that_is_none_is_refused():
+    with pytest.raises(ConfigError, match="power-cuts: expected one of"):
+        small_device("nrf52840", "hebb")
