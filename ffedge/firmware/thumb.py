@@ -46,12 +46,13 @@ EXPORTS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
 #: Kernels that stay functions: called often or from two places, or worth a line in a profile.
 _KEPT = (
     "int8.dense.forward", "int8.dense.fill_words", "int8.dense.update_bias",
-    "int8.scalar.listed_one", "int8.scalar.round_panel", "int8.stream.thin",
-    "int8.stream.list_left", "int8.stream.update_one", "int8.readout.readout_scores",
+    "int8.scalar.listed_one", "int8.scalar.round_ones", "int8.scalar.round_more",
+    "int8.stream.thin", "int8.stream.list_left", "int8.stream.update_one",
+    "int8.readout.readout_scores",
     "int8.readout.readout_delta", "int8.readout.update_readout", "int8.delta.quantize_row",
     "int8.delta.quantize", "int8.delta.weight_shift", "int8.group.group_scores",
     "int8.group.group_delta", "int8.classes.class_errors", "int8.normalize.normalize_rows",
-    "int8.input.quantize_features", "random.bits", "random.mix",
+    "int8.input.quantize_features", "random.bits",
     "device.checkpoint.newest", "device.checkpoint.examine", "device.checkpoint.crc_word",
 )  # fmt: skip
 
