@@ -58,10 +58,10 @@ def choose_scaling(data: Dataset) -> str:
 
 
 def choose_parts(data: Dataset, scaling: str) -> int:
-    """Input parts of an int8 network: 1 if no scaled feature can be negative, else 2."""
+    """Input parts of an int8 network: 1 if no scaled feature is meant to be negative, else 2."""
     if scaling == "standard":
         return 2
-    if data.features.dtype.kind == "u":
+    if scaling == "shifted" or data.features.dtype.kind == "u":
         return 1
     rows = range(data.n_samples) if data.rows is None else data.rows
     return 2 if any(data.features[row].min() < 0 for row in rows) else 1

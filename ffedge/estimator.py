@@ -63,7 +63,7 @@ class FFClassifier(Parameters):
     least 10 and at most 200.
     batch_size: samples per update; "auto" takes 64, less for small sets.
     schedule: "sweep" (all layers learn from every batch) or "layerwise".
-    scaling: "auto", "standard", "global" or "none"; see ``ffedge.scaling``.
+    scaling: "auto", "standard", "global", "shifted" or "none"; see ``ffedge.scaling``.
     max_memory: budget for all training buffers, in bytes or as "512KiB"; BudgetError beforehand
     if the plan does not fit.
     shuffle, random_state: order of the samples; None draws a new seed for every ``fit``.

@@ -5,6 +5,9 @@
 "standard"  every feature to mean 0 and standard deviation 1; constant features become 0
 "global"    zero stays zero; one gain for all features, so that their root mean square is 1.
             For pixels, counts and spectra: what is 0 stays sparse and relations are kept.
+"shifted"   every feature to mean 1 and standard deviation 1/2: below two deviations it reaches 0.
+            For signed data in int8: hardly anything is negative, so one input a feature does
+            where "standard" needs two, and the weights of both signs are shared
 "none"      mean 0, gain 1: the data are taken as they are
 """
 
@@ -20,7 +23,10 @@ from .tensor import TensorSpec
 
 Array = np.ndarray[Any, Any]
 
-KINDS = ("standard", "global", "none")
+KINDS = ("standard", "global", "shifted", "none")
+
+#: Standard deviations below the mean at which "shifted" data reach 0.
+SHIFT = 2.0
 
 #: Scaled values are clipped here: one broken sensor reading must not outshout a sample.
 LIMIT = 8.0
@@ -61,12 +67,15 @@ class Scaler:
             self._mean[:], self._gain[:] = 0.0, 1.0
             return
         variance = spread / self.count
-        if self.kind == "standard":
+        if self.kind in ("standard", "shifted"):
             # Below this a feature is constant but for rounding of its float32 values.
             noise = (np.abs(means) * np.finfo(np.float32).eps) ** 2 + 1e-30
             gain = 1.0 / np.sqrt(np.maximum(variance, noise))
             self._mean[:] = means
             self._gain[:] = np.where(variance > noise, gain, 0.0)
+            if self.kind == "shifted":
+                self._mean[:] = means - SHIFT / gain
+                self._gain *= np.float32(1.0 / SHIFT)
             return
         power = float(np.mean(variance + means**2))
         self._mean[:] = 0.0

@@ -30,3 +30,14 @@ def arm_python(processor: str, *, numba: bool = True) -> Path:
     if not command.exists():
         _missing(f"no {name} (python tools/arm_root.py makes it)")
     return command
+
+
+def microcontroller(name: str):
+    """The emulator of that name for Cortex-M cores: icicle, unicorn or qemu."""
+    from ffedge.errors import ConfigError, MissingDependencyError
+    from firmware_sim.emulator import choose
+
+    try:
+        return choose(name)
+    except (ConfigError, MissingDependencyError) as error:
+        return _missing(str(error))

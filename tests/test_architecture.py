@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parent.parent / "ffedge"
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "ffedge"
+SIMULATION = ROOT / "firmware_sim"
 
 #: A module may import its own floor or a lower one, and nobody above. Names are top-level
 #: modules or folders of ffedge.
@@ -51,14 +53,25 @@ ROOMS = {
     "torch": (),
 }
 
+#: The same for firmware_sim, which stands beside ffedge.
+SIMULATION_ROOMS = {
+    "icicle": ("icicle.py",),
+    "unicorn": ("unicorn_emu.py", "unicorn_hooks.py"),
+    "numba": ("unicorn_hooks.py",),
+    "llvmlite": ("unicorn_hooks.py",),
+}
+
 MAX_LINES = 400
 
 FILES = sorted(PACKAGE.rglob("*.py"))
+SIMULATION_FILES = sorted(SIMULATION.rglob("*.py"))
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 
 
 def place(path):
-    return path.relative_to(PACKAGE).as_posix()
+    """From the package's own folder."""
+    top = SIMULATION if path.is_relative_to(SIMULATION) else PACKAGE
+    return path.relative_to(top).as_posix()
 
 
 def module_of(path):
@@ -73,7 +86,7 @@ def is_type_checking(node):
 
 def imports(path):
     """(line, absolute dotted name) of every import in a file, TYPE_CHECKING blocks left out."""
-    package = ["ffedge", *path.relative_to(PACKAGE).parts[:-1]]
+    package = list(path.relative_to(ROOT).parts[:-1])
     waiting = [ast.parse(path.read_text())]
     while waiting:
         node = waiting.pop()
@@ -125,6 +138,25 @@ def test_packages_are_imported_in_their_own_rooms_only():
     assert not wrong
 
 
+def test_ffedge_never_imports_the_simulation():
+    assert not [place(p) for p in FILES for _, name in imports(p) if "firmware_sim" in name]
+
+
+def test_the_simulation_imports_packages_in_their_own_rooms_only():
+    import sys
+
+    known = {"ffedge", "firmware_sim", "numpy", *sys.stdlib_module_names}
+    wrong = [
+        f"{place(path)}:{line} imports {name}"
+        for path in SIMULATION_FILES
+        for line, name in imports(path)
+        for package in [name.split(".")[0]]
+        if package not in known and place(path) not in SIMULATION_ROOMS.get(package, ())
+    ]
+
+    assert not wrong
+
+
 def test_nothing_else_is_imported():
     import sys
 
@@ -143,13 +175,15 @@ def test_nothing_that_runs_code_from_files_is_imported(module):
 
 
 def test_arrays_are_never_loaded_with_pickles():
-    for path in FILES:
+    for path in FILES + SIMULATION_FILES:
         assert "allow_pickle=True" not in path.read_text(), place(path)
 
 
 def test_no_file_is_longer_than_a_reader_bears():
     long = {
-        place(path): n for path in FILES if (n := len(path.read_text().splitlines())) > MAX_LINES
+        place(path): n
+        for path in FILES + SIMULATION_FILES
+        if (n := len(path.read_text().splitlines())) > MAX_LINES
     }
 
     assert not long
@@ -158,7 +192,7 @@ def test_no_file_is_longer_than_a_reader_bears():
 def test_no_path_of_somebodys_machine_is_written_down():
     found = [
         f"{place(path)}: {match[0]}"
-        for path in FILES
+        for path in FILES + SIMULATION_FILES
         for match in re.finditer(r"/(?:home|root|work|Users|opt|mnt)/\w+", path.read_text())
     ]
 

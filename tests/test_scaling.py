@@ -66,6 +66,18 @@ def test_rounding_noise_counts_as_constant():
     assert gain[0] == 0.0
 
 
+def test_shifted_brings_two_deviations_below_the_mean_to_zero():
+    X = np.random.default_rng(4).normal([3, -200], [2, 50], (500, 2)).astype(np.float32)
+    X = np.column_stack([X, np.full(500, 7, np.float32)])
+
+    mean, gain = learned("shifted", X)
+
+    t = (X - mean) * gain
+    assert np.allclose(t[:, :2].mean(axis=0), 1, atol=1e-3)
+    assert np.allclose(t[:, :2].std(axis=0), 0.5, atol=1e-3)
+    assert (t[:, 2] == 0).all()
+
+
 def test_global_keeps_zero_and_brings_the_root_mean_square_to_one():
     X = np.random.default_rng(0).integers(0, 256, (200, 9)).astype(np.uint8)
 

@@ -113,19 +113,19 @@ def link(
 
     # Everything read-only first: its size fixes where the code begins.
     note_data = struct.pack("<III", 8, len(note), NOTE_TYPE) + NOTE_NAME + note
-    strings, name_at = _string_table(wanted)
+    strings, name_at = string_table(wanted)
     at = 64 + 56 * 6
-    note_at, at = at, _up(at + len(note_data), 8)
-    hash_at, at = at, _up(at + 4 * (2 + _buckets(len(wanted)) + 1 + len(wanted)), 8)
+    note_at, at = at, up(at + len(note_data), 8)
+    hash_at, at = at, up(at + 4 * (2 + _buckets(len(wanted)) + 1 + len(wanted)), 8)
     symbols_at, at = at, at + 24 * (1 + len(wanted))
     strings_at, at = at, at + len(strings)
     at = _place(parsed, at, executable=False)
     constants_end = at
-    code_offset = _up(at, 64)
-    code_at = _up(constants_end, page) + code_offset % page
+    code_offset = up(at, 64)
+    code_at = up(constants_end, page) + code_offset % page
     code_end = _place(parsed, code_at, executable=True)
-    dynamic_offset = _up(code_offset + code_end - code_at, 8)
-    dynamic_at = _up(code_end, page) + dynamic_offset % page
+    dynamic_offset = up(code_offset + code_end - code_at, 8)
+    dynamic_at = up(code_end, page) + dynamic_offset % page
 
     def address_of(item: Object, number: int) -> int:
         symbol = item.symbols[number]
@@ -204,17 +204,19 @@ def _place(parsed: list[Object], at: int, *, executable: bool) -> int:
     for item in parsed:
         for section in item.sections.values():
             if section.executable == executable:
-                at = _up(at, section.align)
+                at = up(at, section.align)
                 section.address = at
                 at += len(section.data)
     return at
 
 
-def _up(value: int, align: int) -> int:
+def up(value: int, align: int) -> int:
+    """``value`` rounded up to a multiple of ``align``; of 0 as of 1."""
     return -(-value // max(align, 1)) * max(align, 1)
 
 
-def _string_table(names: list[str]) -> tuple[bytes, dict[str, int]]:
+def string_table(names: list[str]) -> tuple[bytes, dict[str, int]]:
+    """(bytes, offset of each name) of names that end in a zero, behind the empty one."""
     text, places = b"\0", {}
     for name in names:
         places[name] = len(text)
@@ -246,9 +248,9 @@ def _with_headers(
     programs: Sequence[tuple[int, ...]],
     sections: Sequence[tuple[Any, ...]],
 ) -> bytes:
-    labels, label_at = _string_table([section[0] for section in sections] + [".shstrtab"])
+    labels, label_at = string_table([section[0] for section in sections] + [".shstrtab"])
     labels_offset = len(image)
-    table_offset = _up(labels_offset + len(labels), 8)
+    table_offset = up(labels_offset + len(labels), 8)
     rows = [(label_at[section[0]], *section[1:]) for section in sections]
     rows += [(label_at[".shstrtab"], 3, 0, 0, labels_offset, len(labels), 0, 0, 1, 0)]
     image += labels + bytes(table_offset - labels_offset - len(labels)) + bytes(64)

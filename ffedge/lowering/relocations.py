@@ -42,7 +42,7 @@ def _x86(kind: int, data: bytearray, at: int, distance: int, name: str) -> bool:
     nbytes = _X86.get(kind)
     if nbytes is None:
         return False
-    data[at : at + nbytes] = _signed(distance, 8 * nbytes, name).to_bytes(nbytes, "little")
+    data[at : at + nbytes] = signed(distance, 8 * nbytes, name).to_bytes(nbytes, "little")
     return True
 
 
@@ -50,12 +50,12 @@ def _aarch64(kind: int, data: bytearray, at: int, place: int, target: int, name:
     distance = target - place
     if kind in (260, 261):  # PREL64, PREL32
         nbytes = 8 if kind == 260 else 4
-        data[at : at + nbytes] = _signed(distance, 8 * nbytes, name).to_bytes(nbytes, "little")
+        data[at : at + nbytes] = signed(distance, 8 * nbytes, name).to_bytes(nbytes, "little")
         return True
     (word,) = struct.unpack_from("<I", data, at)
     if kind in (274, 275):  # ADR_PREL_LO21, ADR_PREL_PG_HI21
         pages = distance if kind == 274 else (target >> 12) - (place >> 12)
-        value = _signed(pages, 21, name)
+        value = signed(pages, 21, name)
         word = word & ~0x60FFFFE0 | (value & 3) << 29 | (value >> 2) << 5
     elif kind in _LOW12:
         shift = _LOW12[kind]
@@ -68,14 +68,14 @@ def _aarch64(kind: int, data: bytearray, at: int, place: int, target: int, name:
         if distance & 3:
             raise LinkError(f"{name}: expected an address that is aligned, got {target:#x}")
         mask = ((1 << bits) - 1) << first
-        word = word & ~mask | _signed(distance >> 2, bits, name) << first
+        word = word & ~mask | signed(distance >> 2, bits, name) << first
     else:
         return False
     struct.pack_into("<I", data, at, word)
     return True
 
 
-def _signed(value: int, bits: int, name: str) -> int:
+def signed(value: int, bits: int, name: str) -> int:
     """Two's complement of ``value`` in ``bits``. Raises LinkError if it does not fit."""
     if not -(1 << (bits - 1)) <= value < 1 << (bits - 1):
         raise LinkError(f"{name}: expected a distance of {bits} bits, got {value:#x}")

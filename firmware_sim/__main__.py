@@ -1,0 +1,119 @@
+"""``python -m firmware_sim run | boards``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from ffedge.cli.options import widths_argument
+from ffedge.errors import FFEdgeError
+from ffedge.firmware.boards import BOARDS
+from ffedge.rules import NAMED_RULES
+from ffedge.units import short_bytes
+
+from .emulator import EMULATORS
+
+_RUN = """\
+example: python -m firmware_sim run --board nrf52840 --data digits --epochs 2
+cycles, time and energy are estimates; nothing here was measured on silicon
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(
+        prog="python -m firmware_sim",
+        description="Train on a microcontroller that is not here.",
+    )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    run = commands.add_parser(
+        "run", help="train on an emulated board and on the host, compare, report", epilog=_RUN,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    run.add_argument("--board", required=True, metavar="NAME", help="see the command boards")
+    run.add_argument("--data", required=True, metavar="DATA",
+                     help="digits, mnist, or an .npz, .npy, .csv or IDX file")  # fmt: skip
+    run.add_argument("--label", metavar="COLUMN", help="as for ffedge train")
+    run.add_argument("--data-dir", metavar="FOLDER", help="where to look for mnist and the like")
+    run.add_argument("--epochs", type=int, default=2, metavar="N",
+                     help="passes over the data (default: 2)")  # fmt: skip
+    run.add_argument("--hidden", type=widths_argument, metavar="WIDTHS",
+                     help="hidden layers, as 64,64 (default: two that fill the RAM)")  # fmt: skip
+    run.add_argument("--rule", choices=tuple(NAMED_RULES), default="readout",
+                     help="learning rule (default: readout)")  # fmt: skip
+    run.add_argument("--rate", type=float, metavar="R", help="learning rate (default: chosen)")
+    run.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    run.add_argument("--emulator", choices=EMULATORS,
+                     help="default: the first of these that is installed")  # fmt: skip
+    run.add_argument("--device-steps", type=int, default=None, metavar="N",
+                     help="updates that the device makes itself before it takes over the host's "
+                          "weights (default: about a minute of them)")  # fmt: skip
+    run.add_argument("--test-samples", type=int, default=None, metavar="N",
+                     help="test samples to predict there (default: up to 2,000)")  # fmt: skip
+    run.add_argument("--picture", metavar="FILE", help="write the RAM over a step as SVG")
+    boards = commands.add_parser("boards", help="list the boards and where their figures are from")
+    for command in (run, boards):
+        command.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code, as the command line of ffedge does."""
+    options = parser().parse_args(arguments)
+    try:
+        return _boards(options) if options.command == "boards" else _run(options)
+    except FFEdgeError as error:
+        kind, code = type(error).__name__, error.exit_code
+        if options.json:
+            print(json.dumps({"error": {"kind": kind, "message": str(error), "exit_code": code}}))
+        print(f"firmware_sim: {error}", file=sys.stderr)
+        return code
+
+
+def _run(options: argparse.Namespace) -> int:
+    from .simulate import DEVICE_STEPS, TEST_SAMPLES, simulate
+
+    report = simulate(
+        options.board, options.data, epochs=options.epochs, hidden=options.hidden,
+        rule=options.rule, rate=options.rate, seed=options.seed, emulator=options.emulator,
+        device_steps=DEVICE_STEPS if options.device_steps is None else options.device_steps,
+        test_samples=TEST_SAMPLES if options.test_samples is None else options.test_samples,
+        label=options.label, data_dir=options.data_dir, picture_file=options.picture,
+        say=_Teller(),
+    )  # fmt: skip
+    print(json.dumps(report.describe()) if options.json else report.text())
+    return 0 if report.host_identical and report.resumed is not False else 1
+
+
+def _boards(options: argparse.Namespace) -> int:
+    if options.json:
+        print(json.dumps({name: asdict(board) for name, board in BOARDS.items()}))
+        return 0
+    for board in sorted(BOARDS.values(), key=lambda board: board.ram_bytes):
+        print(
+            f"{board.name:<10} {board.core.title:<11} {board.clock_hz // 10**6:>4} MHz  "
+            f"RAM {short_bytes(board.ram_bytes):>10}  flash {short_bytes(board.flash_bytes):>9}  "
+            f"{board.title}"
+        )
+    return 0
+
+
+class _Teller:
+    """Progress on stderr, at most twice a second."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def __call__(self, words: str) -> None:
+        now = time.monotonic()
+        if now - self._last > 0.5 or not words[0].isdigit():
+            self._last = now
+            print(words, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
