@@ -56,23 +56,6 @@ _KEPT = (
     "device.checkpoint.newest", "device.checkpoint.examine", "device.checkpoint.crc_word",
 )  # fmt: skip
 
-#: Sums of products in registers; the exact floor, without FPv5's instruction.
-_FLOOR = """
-define internal float @ff.floor(float %x) nounwind {
-  %size = call float @llvm.fabs.f32(float %x)
-  %whole = fcmp uge float %size, 8388608.0
-  %safe = select i1 %whole, float 0.0, float %x
-  %number = fptosi float %safe to i32
-  %near = sitofp i32 %number to float
-  %above = fcmp ogt float %near, %safe
-  %one = select i1 %above, float 1.0, float 0.0
-  %below = fsub float %near, %one
-  %result = select i1 %whole, float %x, float %below
-  ret float %result
-}
-declare float @llvm.fabs.f32(float)
-"""
-
 
 def lower(core: Core, rule: str) -> bytes:
     """The object of ``core`` and ``rule`` ("readout" or "group"); the same bytes every time.
@@ -108,7 +91,7 @@ def main(arguments: Sequence[str]) -> int:
     _with_32_bits()
     from . import thumb_ir
 
-    Path(output).write_bytes(thumb_ir.lower(CORES[name], EXPORTS[rule], _KEPT, _FLOOR))
+    Path(output).write_bytes(thumb_ir.lower(CORES[name], EXPORTS[rule], _KEPT))
     return 0
 
 

@@ -28,7 +28,6 @@ def lower(
     core: Core,
     exports: Mapping[str, tuple[str, tuple[str, ...]]],
     kept: Sequence[str],
-    floor: str,
 ) -> bytes:
     """The object; exports: (kernel, words of its arguments) by the C function's name."""
     if types.intp.bitwidth != 32:
@@ -50,8 +49,7 @@ def lower(
         for text in _texts(name, words, symbol, seen):
             whole.link_in(llvm.parse_assembly(head + _retargeted(text)))
     _name(whole, kept)
-    text = _with_floor(str(whole), floor)
-    text = re.sub(r"call (?:fast )?float @sqrtf\(", "call float @llvm.sqrt.f32(", text)
+    text = re.sub(r"call (?:fast )?float @sqrtf\(", "call float @llvm.sqrt.f32(", str(whole))
     text = re.sub(r"^declare float @(?:sqrtf|llvm\.sqrt\.f32)\(.*\n", "", text, flags=re.MULTILINE)
     whole = llvm.parse_assembly(text + "declare float @llvm.sqrt.f32(float)\n")
     return _optimised(whole, machine, set(exports))
@@ -160,13 +158,6 @@ def _parts(mangled: str) -> list[str] | None:
     if parts[:2] != ["ffedge", "kernels"]:
         return None
     return [part.removesuffix("_") for part in parts[2:]]
-
-
-def _with_floor(text: str, floor: str) -> str:
-    if "@llvm.floor.f32(" not in text:
-        return text
-    text = re.sub(r"^declare float @llvm\.(?:floor|fabs)\.f32\(.*\n", "", text, flags=re.MULTILINE)
-    return text.replace("@llvm.floor.f32(", "@ff.floor(") + floor
 
 
 def _optimised(module: Any, machine: Any, exports: set[str]) -> bytes:
