@@ -58,8 +58,7 @@ class UnicornEmulator:
             rights = k.UC_PROT_READ | (k.UC_PROT_WRITE if memory.ram else k.UC_PROT_EXEC)
             self._uc.mem_map(first, nbytes, rights)
         flash = next(memory for memory in memories if not memory.ram)
-        self.flash_address = flash.address
-        self._record = hooks.make_record(flash.address, flash.nbytes)
+        self._record = hooks.Record(flash.address, flash.nbytes, self.read)
         self._kept: list[Any] = []
         self._add_native(k.UC_HOOK_BLOCK, hooks.on_block)
         if self._trace:
@@ -76,7 +75,7 @@ class UnicornEmulator:
         library: Any = ctypes.CDLL(uclib._name)
         status = library.uc_hook_add(
             self._uc._uch, ctypes.byref(handle), ctypes.c_int(kind),
-            ctypes.c_void_p(function.address), ctypes.c_void_p(self._record.ctypes.data),
+            ctypes.c_void_p(function.address), ctypes.c_void_p(self._record.array.ctypes.data),
             ctypes.c_uint64(1), ctypes.c_uint64(0),
         )  # fmt: skip
         assert status == 0, status
@@ -118,7 +117,7 @@ class UnicornEmulator:
     def run(self, limit: int | None = None) -> Stop:
         """Run; ``limit`` counts halfwords of code, a block at a time."""
         self._forget()
-        hooks.set_limit(self._record, limit)
+        self._record.set_limit(limit)
         try:
             self._uc.emu_start(self.get("pc") | 1, 0xFFFF_FFFE)
         except self._unicorn.UcError as error:
@@ -133,20 +132,19 @@ class UnicornEmulator:
     @property
     def instructions(self) -> int:
         """Executed since ``map``, each bkpt included."""
-        return int(self.executions().sum())
+        return self._record.total()
 
     def executions(self) -> Array:
         """int64 (flash bytes / 2,): how often each instruction was executed, at its first halfword.
 
-        The halfword at place i lies at ``flash_address`` + 2 * i.
+        The halfword at place i lies at the start of flash + 2 * i.
         """
-        code = self.read(self.flash_address, 2 * hooks.halfwords(self._record))
-        return hooks.executions(self._record, np.frombuffer(code, np.uint16))
+        return self._record.executions()
 
     @property
     def written(self) -> tuple[int, int] | None:
         """Lowest and highest address written outside flash; None without ``trace``."""
-        return hooks.written(self._record) if self._trace else None
+        return self._record.written if self._trace else None
 
     def close(self) -> None:
         """Give the memory back."""

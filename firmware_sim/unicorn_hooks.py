@@ -8,6 +8,7 @@ at i + n, so that the running sum says how often a halfword was executed; row 1 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -21,33 +22,76 @@ Array = np.ndarray[Any, Any]
 types: Any = untyped_types
 carray: Any = vars(numba)["carray"]
 
-# Places in the head.
-_BASE, _COUNT, _LEFT, _LOWEST, _HIGHEST = range(5)
+# Places in the head. The last two: the lowest and highest place of flash that a block touched.
+_BASE, _COUNT, _LEFT, _LOWEST, _HIGHEST, _BEGIN, _END = range(7)
 _HEAD = 8
 _NO_LIMIT = 1 << 62
 
 
-def make_record(address: int, nbytes: int) -> Array:
-    """An empty record for flash of ``nbytes`` at ``address``."""
-    count = nbytes // 2 + 1
-    record = np.zeros(_HEAD + 2 * count, np.int64)
-    record[[_BASE, _COUNT, _LEFT, _LOWEST]] = address, count, _NO_LIMIT, _NO_LIMIT
-    return record
+class Record:
+    """What the hooks keep for flash of ``nbytes`` at ``address``.
+
+    code: gives the bytes of flash, from an address on, so many.
+    """
+
+    def __init__(self, address: int, nbytes: int, code: Callable[[int, int], bytes]) -> None:
+        count = nbytes // 2 + 1
+        self._address, self._count, self._code = address, count, code
+        self.array = np.zeros(_HEAD + 2 * count, np.int64)
+        self.array[[_BASE, _COUNT, _LEFT]] = address, count, _NO_LIMIT
+        self.array[[_LOWEST, _BEGIN]] = _NO_LIMIT
+        self._known, self._first = 0, np.zeros(0, bool)
+        self._span = (0, 0)
+
+    def set_limit(self, limit: int | None) -> None:
+        """Stop the emulator after ``limit`` halfwords of code."""
+        self.array[_LEFT] = _NO_LIMIT if limit is None else limit
+
+    @property
+    def written(self) -> tuple[int, int]:
+        """Lowest and highest address written."""
+        return int(self.array[_LOWEST]), int(self.array[_HIGHEST])
+
+    def total(self) -> int:
+        """Instructions executed."""
+        return int(self._often().sum())
+
+    def executions(self) -> Array:
+        """int64 (halfwords of flash,): how often each instruction ran, at its first halfword."""
+        found = np.zeros(self._count - 1, np.int64)
+        often = self._often()
+        found[self._span[0] : self._span[1]] = often
+        return found
+
+    def _often(self) -> Array:
+        """``executions`` of the span of flash that was executed.
+
+        Instructions begin where a block does, and follow each other as long as code was executed,
+        so that constants between functions are never taken for them.
+        """
+        if self.array[_END] == 0:
+            return np.zeros(0, np.int64)
+        low, high = int(self.array[_BEGIN]), int(self.array[_END])
+        rows = self.array[_HEAD:].reshape(2, self._count)[:, low:high]
+        often = np.cumsum(rows[0])
+        begins = np.flatnonzero(rows[1])
+        if self._known != len(begins) or self._span != (low, high):
+            code = np.frombuffer(self._code(self._address + 2 * low, 2 * (high - low)), np.uint16)
+            self._first = _first_halfwords(code, begins, often)
+            self._known, self._span = len(begins), (low, high)
+        found: Array = np.where(self._first, often, 0)
+        return found
 
 
-def set_limit(record: Array, limit: int | None) -> None:
-    """Stop the emulator after ``limit`` halfwords of code."""
-    record[_LEFT] = _NO_LIMIT if limit is None else limit
-
-
-def halfwords(record: Array) -> int:
-    """Halfwords of flash."""
-    return int(record[_COUNT]) - 1
-
-
-def written(record: Array) -> tuple[int, int]:
-    """Lowest and highest address written."""
-    return int(record[_LOWEST]), int(record[_HIGHEST])
+def _first_halfwords(code: Array, begins: Array, often: Array) -> Array:
+    wide = (code >> 11) >= 0b11101
+    first = np.zeros(len(code), bool)
+    for begin in begins.tolist():
+        at = begin
+        while at < len(code) and often[at] and not first[at]:
+            first[at] = True
+            at += 2 if wide[at] else 1
+    return first
 
 
 @functools.cache
@@ -77,6 +121,8 @@ def on_block() -> Any:
                 rows[_HEAD + first] += 1
                 rows[_HEAD + first + length] -= 1
                 rows[_HEAD + count + first] = 1
+                head[_BEGIN] = min(head[_BEGIN], first)
+                head[_END] = max(head[_END], first + length)
 
     return count_block
 
@@ -98,22 +144,3 @@ def on_write() -> Any:
         head[_HIGHEST] = max(head[_HIGHEST], place + np.int64(size) - 1)
 
     return note_write
-
-
-def executions(record: Array, code: Array) -> Array:
-    """How often each instruction of ``code``, uint16 (n,), ran: int64 (n,), at its first halfword.
-
-    Begins at every block that was entered and goes on as long as code was executed, so that
-    constants between functions are never taken for instructions.
-    """
-    count = int(record[_COUNT])
-    often = np.cumsum(record[_HEAD : _HEAD + count])[:-1]
-    begins = np.flatnonzero(record[_HEAD + count :])
-    wide = (code >> 11) >= 0b11101
-    first = np.zeros(count - 1, bool)
-    for begin in begins.tolist():
-        at = begin
-        while at < count - 1 and often[at] and not first[at]:
-            first[at] = True
-            at += 2 if wide[at] else 1
-    return np.where(first, often, 0)

@@ -43,6 +43,7 @@ ROOMS = {
         "kernels/simd.py",
         "kernels/int8/vector.py",
         "kernels/int8/packed.py",
+        "firmware/emit.py",
         "firmware/thumb_ir.py",
         "lowering/lower.py",
         "lowering/targets.py",

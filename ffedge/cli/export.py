@@ -1,26 +1,34 @@
-"""``ffedge export``: a model file as ONNX."""
+"""``ffedge export``: a model file as ONNX, or as firmware for a microcontroller."""
 
 from __future__ import annotations
 
 import argparse
 import json
 
-from ..errors import ExportError
+from ..errors import ConfigError, ExportError
 from ..model_file import load_model
 from ..units import show_bytes
+from . import export_firmware
 
 NAME = "export"
-HELP = "Export a model to ONNX: one file, scaling and class names included."
-EXAMPLE = "example: ffedge export digits.ffedge -o digits.onnx"
+HELP = "Export a model to ONNX (one file, all included) or to firmware that goes on training it."
+EXAMPLE = """\
+examples:
+  ffedge export digits.ffedge -o digits.onnx
+  ffedge export digits.ffedge --format firmware --board nrf52840 -o digits-nrf52840
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Model, format and file."""
     parser.add_argument("model", metavar="MODEL", help="model file of `ffedge train`")
-    parser.add_argument("--format", choices=("onnx", "onnx-int8"), default="onnx",
+    parser.add_argument("--format", choices=("onnx", "onnx-int8", "firmware"), default="onnx",
                         help="onnx: in the model's own precision; onnx-int8: refuse any other "
-                             "than int8 (default: onnx)")  # fmt: skip
-    parser.add_argument("-o", "--output", metavar="FILE", required=True, help="file to write")
+                             "than int8; firmware: a bootable image and a C library for --board, "
+                             "of an int8 model (default: onnx)")  # fmt: skip
+    parser.add_argument("-o", "--output", metavar="FILE", required=True,
+                        help="file to write; for firmware the folder")  # fmt: skip
+    export_firmware.add_arguments(parser)
     parser.add_argument("--form", choices=("integer", "qdq"), default="integer",
                         help="of an int8 model: qdq for tools that demand quantise-dequantise "
                              "pairs, less portable (default: integer)")  # fmt: skip
@@ -34,6 +42,12 @@ def run(options: argparse.Namespace) -> int:
     from ..export import export_onnx
 
     model = load_model(options.model)
+    if options.format == "firmware":
+        return export_firmware.run(options, model)
+    if options.board is not None:
+        raise ConfigError(
+            f"export: expected --board with --format firmware only, got it with {options.format}"
+        )
     if options.format == "onnx-int8" and model.precision != "int8":
         raise ExportError(
             f"export: expected an int8 model for onnx-int8, got {model.precision}; train with "
