@@ -46,31 +46,15 @@ EXPORTS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
 #: Kernels that stay functions: called often or from two places, or worth a line in a profile.
 _KEPT = (
     "int8.dense.forward", "int8.dense.fill_words", "int8.dense.update_bias",
-    "int8.scalar.listed_one", "int8.scalar.round_panel", "int8.stream.thin",
-    "int8.stream.list_left", "int8.stream.update_one", "int8.readout.readout_scores",
+    "int8.scalar.listed_one", "int8.scalar.round_ones", "int8.scalar.round_more",
+    "int8.stream.thin", "int8.stream.list_left", "int8.stream.update_one",
+    "int8.readout.readout_scores",
     "int8.readout.readout_delta", "int8.readout.update_readout", "int8.delta.quantize_row",
     "int8.delta.quantize", "int8.delta.weight_shift", "int8.group.group_scores",
     "int8.group.group_delta", "int8.classes.class_errors", "int8.normalize.normalize_rows",
-    "int8.input.quantize_features", "random.bits", "random.mix",
+    "int8.input.quantize_features", "random.bits",
     "device.checkpoint.newest", "device.checkpoint.examine", "device.checkpoint.crc_word",
 )  # fmt: skip
-
-#: Sums of products in registers; the exact floor, without FPv5's instruction.
-_FLOOR = """
-define internal float @ff.floor(float %x) nounwind {
-  %size = call float @llvm.fabs.f32(float %x)
-  %whole = fcmp uge float %size, 8388608.0
-  %safe = select i1 %whole, float 0.0, float %x
-  %number = fptosi float %safe to i32
-  %near = sitofp i32 %number to float
-  %above = fcmp ogt float %near, %safe
-  %one = select i1 %above, float 1.0, float 0.0
-  %below = fsub float %near, %one
-  %result = select i1 %whole, float %x, float %below
-  ret float %result
-}
-declare float @llvm.fabs.f32(float)
-"""
 
 
 def lower(core: Core, rule: str) -> bytes:
@@ -107,7 +91,7 @@ def main(arguments: Sequence[str]) -> int:
     _with_32_bits()
     from . import thumb_ir
 
-    Path(output).write_bytes(thumb_ir.lower(CORES[name], EXPORTS[rule], _KEPT, _FLOOR))
+    Path(output).write_bytes(thumb_ir.lower(CORES[name], EXPORTS[rule], _KEPT))
     return 0
 
 

@@ -10,6 +10,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 from numba.core import types as untyped_types
 from numba.core.compiler_lock import global_compiler_lock
+from numba.np import arrayobj
 
 from ..lowering.lower import NUMBERS, find_kernels, never_run, with_callees
 from ..lowering.relocations import LinkError
@@ -27,7 +28,6 @@ def lower(
     core: Core,
     exports: Mapping[str, tuple[str, tuple[str, ...]]],
     kept: Sequence[str],
-    floor: str,
 ) -> bytes:
     """The object; exports: (kernel, words of its arguments) by the C function's name."""
     if types.intp.bitwidth != 32:
@@ -36,6 +36,7 @@ def lower(
             f"{types.intp.bitwidth} bits"
         )
     never_run()
+    _never_from_the_end()
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     machine = llvm.Target.from_triple(core.triple).create_target_machine(
@@ -48,11 +49,19 @@ def lower(
         for text in _texts(name, words, symbol, seen):
             whole.link_in(llvm.parse_assembly(head + _retargeted(text)))
     _name(whole, kept)
-    text = _with_floor(str(whole), floor)
-    text = re.sub(r"call (?:fast )?float @sqrtf\(", "call float @llvm.sqrt.f32(", text)
+    text = re.sub(r"call (?:fast )?float @sqrtf\(", "call float @llvm.sqrt.f32(", str(whole))
     text = re.sub(r"^declare float @(?:sqrtf|llvm\.sqrt\.f32)\(.*\n", "", text, flags=re.MULTILINE)
     whole = llvm.parse_assembly(text + "declare float @llvm.sqrt.f32(float)\n")
     return _optimised(whole, machine, set(exports))
+
+
+def _never_from_the_end() -> None:
+    """Take no index for one from an array's end: kernels use none, and asking costs a third."""
+
+    def as_it_is(context: Any, builder: Any, kind: Any, index: Any, size: Any) -> Any:
+        return context.cast(builder, index, kind, types.intp)
+
+    setattr(arrayobj, "fix_integer_index", as_it_is)  # noqa: B010
 
 
 def _texts(name: str, words: tuple[str, ...], symbol: str, seen: dict[int, Any]) -> list[str]:
@@ -149,13 +158,6 @@ def _parts(mangled: str) -> list[str] | None:
     if parts[:2] != ["ffedge", "kernels"]:
         return None
     return [part.removesuffix("_") for part in parts[2:]]
-
-
-def _with_floor(text: str, floor: str) -> str:
-    if "@llvm.floor.f32(" not in text:
-        return text
-    text = re.sub(r"^declare float @llvm\.(?:floor|fabs)\.f32\(.*\n", "", text, flags=re.MULTILINE)
-    return text.replace("@llvm.floor.f32(", "@ff.floor(") + floor
 
 
 def _optimised(module: Any, machine: Any, exports: set[str]) -> bytes:

@@ -16,7 +16,7 @@ from ..provider import kernel
 ONE = 1 << 15
 
 #: 2**(-i / 256) in Q15.
-_POWERS = np.array([math.floor(2.0 ** (-i / 256) * ONE + 0.5) for i in range(256)], np.int32)
+_POWERS = np.array([math.floor(2.0 ** (-i / 256) * ONE + 0.5) for i in range(256)], np.uint16)
 
 #: log2(e) in Q16.
 _LOG2_E = 94548
@@ -27,7 +27,7 @@ def class_weight(distance, exponent):
     """``2**-t`` in Q15 (int) of a score ``distance`` >= 0 (int64) below the largest one."""
     t = (distance * _LOG2_E) >> (exponent + 8)
     whole = t >> 8
-    return np.int32(0) if whole > 15 else _POWERS[t & 255] >> np.int32(whole)
+    return np.int32(0) if whole > 15 else np.int32(_POWERS[t & 255]) >> np.int32(whole)
 
 
 @kernel()

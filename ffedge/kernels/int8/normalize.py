@@ -44,6 +44,7 @@ def normalize_rows(y, rows, gain, length):
         total += np.int64(length[r])
         factor = gain / np.sqrt(np.float32(max(length[r], np.int32(1))))
         for j in range(y.shape[1]):
-            value = np.floor(np.float32(y[r, j]) * factor + np.float32(0.5))
+            # The conversion rounds down by itself.
+            value = np.float32(y[r, j]) * factor + np.float32(0.5)
             y[r, j] = np.uint8(min(value, np.float32(127)))
     return total

@@ -6,72 +6,12 @@ one unit for them; Cortex-M cores with the DSP instructions multiply two pairs a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
 from ...tensor import PANEL
-from ..provider import COMPILES, kernel
+from ..provider import kernel
 from ..views import bytes_at, words_at
-from .scalar_paths import CORTEX_M
-
-
-def _plain_dot_word() -> Callable[..., int]:
-    def dot_word(total, x, w):
-        for byte in range(4):
-            u, s = int(x) >> 8 * byte & 0xFF, int(w) >> 8 * byte & 0xFF
-            total = np.int32(int(total) + u * (s - 256 if s > 127 else s))
-        return total
-
-    return dot_word
-
-
-def _lowered_dot_word(dsp: bool) -> Callable[..., int]:
-    """``total`` (int32) plus the four products of u7 bytes of x and s8 bytes of w (uint32)."""
-    from llvmlite import ir
-    from numba import types
-    from numba.core import cgutils
-    from numba.extending import intrinsic
-
-    i32 = ir.IntType(32)
-
-    def call(builder: Any, name: str, *arguments: Any) -> Any:
-        kind = ir.FunctionType(i32, [i32] * len(arguments))
-        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.arm.{name}")
-        return builder.call(function, arguments)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        total, x, w = args
-        if dsp:
-            for turn in range(2):
-                fall = builder.lshr(x, i32(8)), builder.lshr(w, i32(8))
-                u, s = fall if turn else (x, w)
-                pair = call(builder, "uxtb16", u), call(builder, "sxtb16", s)
-                total = call(builder, "smlad", *pair, total)
-            return total
-        for byte in range(4):
-            u = builder.and_(builder.lshr(x, i32(8 * byte)), i32(255))
-            s = builder.ashr(builder.shl(w, i32(24 - 8 * byte)), i32(24))
-            total = builder.add(total, builder.mul(u, s))
-        return total
-
-    @intrinsic
-    def dot_word(typing, total, x, w):
-        return types.int32(types.int32, types.uint32, types.uint32), codegen
-
-    return dot_word
-
-
-def _dot_word() -> Callable[..., int]:
-    if not COMPILES:
-        return _plain_dot_word()
-    from .vector import PATH
-
-    return _lowered_dot_word(PATH == CORTEX_M)
-
-
-dot_word = _dot_word()
+from .packed import add_bytes, add_steps, differing, dot_word, ones_steps
 
 
 @kernel()
@@ -100,40 +40,71 @@ def store_activity(total, shift, y, at):
 
 
 @kernel()
-def round_panel(ones, inputs, index, count, d, d0, units, w, w0):
-    """``round_ones`` or ``round_more`` of ``single``: all-zero bytes of a column are passed by."""
-    weights, changed = bytes_at(w, w0), np.int32(0)
-    for t in range(count):
-        k = np.int32(index[t])
-        column = inputs[4 * k] if ones else inputs[4 * k + 2]
-        noises, line = inputs[4 * k + 1], np.int32(4 * PANEL * k)
-        for j in range(4):
-            x = np.int32(np.int32(column >> np.uint32(8 * j)) & np.int32(1 if ones else 255))
-            if x == 0:
-                continue
-            n = np.int32(noises >> np.uint32(8 * j))
-            for lane in range(PANEL):
-                noise = np.int32(np.int32(n + np.int32(units[d0 + lane])) & np.int32(255))
-                step = np.int32(np.int32(x * d[d0 + lane] + noise) >> np.int32(8))
-                if step != 0:
-                    at = line + 4 * lane + j
-                    old = np.int32(np.int8(weights[at]))
-                    new = min(max(np.int32(old + step), np.int32(-127)), np.int32(127))
-                    weights[at] = np.uint8(new & np.int32(255))
-                    changed = np.int32(changed + (new != old))
-    return changed
+def four_times(value):
+    """The lowest byte of an integer in all four bytes of a word."""
+    return np.uint32((np.int64(value) & np.int64(255)) * np.int64(0x01010101))
 
 
 @kernel()
 def round_ones(inputs, index, count, d, d0, units, w, w0):
-    """See ``single``."""
-    return round_panel(True, inputs, index, count, d, d0, units, w, w0)
+    """See ``single``; four inputs of a unit at a time, units without a delta are passed by."""
+    weights, changed = words_at(w, w0), np.int32(0)
+    for lane in range(PANEL):
+        delta = d[d0 + lane]
+        if delta == 0:
+            continue
+        # Noise and delta together reach 256: a step up; or they do not, with a negative delta
+        # modulo 256: a step down.
+        unit, each = four_times(units[d0 + lane]), four_times(delta)
+        up = np.uint32(0x01010101) if delta > 0 else np.uint32(0)
+        down = np.uint32(0) if delta > 0 else np.uint32(0xFFFFFFFF)
+        for t in range(count):
+            k = np.int32(index[t])
+            steps = np.uint32(ones_steps(inputs[4 * k + 1], unit, each, up, down) & inputs[4 * k])
+            if steps != np.uint32(0):
+                at = PANEL * k + lane
+                old = weights[at]
+                new = add_steps(old, steps)
+                weights[at] = new
+                changed = np.int32(changed + differing(old, new))
+    return changed
+
+
+@kernel()
+def pair_steps(x, noise, delta):
+    """``x * delta + noise`` in both halves of a word: u7, u8 and -127..127; exact, signed."""
+    word = np.int64(0xFFFFFFFF)
+    product = (np.int64(x) * np.int64(delta) + np.int64(noise)) & word
+    # A negative lower half has borrowed from the upper one.
+    return np.uint32(
+        (product + ((product & np.int64(0x8000)) << np.int64(1))) & np.int64(0xFFFFFFFF)
+    )
 
 
 @kernel()
 def round_more(inputs, index, count, d, d0, units, w, w0):
-    """See ``single``."""
-    return round_panel(False, inputs, index, count, d, d0, units, w, w0)
+    """See ``single``; as ``round_ones``."""
+    weights, changed, even = words_at(w, w0), np.int32(0), np.uint32(0x00FF00FF)
+    for lane in range(PANEL):
+        delta = d[d0 + lane]
+        if delta == 0:
+            continue
+        unit = four_times(units[d0 + lane])
+        for t in range(count):
+            k = np.int32(index[t])
+            x, noise = inputs[4 * k + 2], add_bytes(inputs[4 * k + 1], unit)
+            low = pair_steps(x & even, noise & even, delta)
+            high = pair_steps(
+                np.uint32(x >> np.uint32(8)) & even, np.uint32(noise >> np.uint32(8)) & even, delta
+            )
+            steps = np.uint32((np.uint32(low >> np.uint32(8)) & even) | (high & ~even))
+            if steps != np.uint32(0):
+                at = PANEL * k + lane
+                old = weights[at]
+                new = add_steps(old, steps)
+                weights[at] = new
+                changed = np.int32(changed + differing(old, new))
+    return changed
 
 
 @kernel()
