@@ -13,6 +13,7 @@ from ffedge.cli.options import widths_argument
 from ffedge.errors import FFEdgeError
 from ffedge.firmware.boards import BOARDS
 from ffedge.rules import NAMED_RULES
+from ffedge.scaling import KINDS
 from ffedge.units import short_bytes
 
 from .emulator import EMULATORS
@@ -46,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--rule", choices=tuple(NAMED_RULES), default="readout",
                      help="learning rule (default: readout)")  # fmt: skip
     run.add_argument("--rate", type=float, metavar="R", help="learning rate (default: chosen)")
+    run.add_argument("--scaling", choices=KINDS, help="of the features (default: chosen)")
     run.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     run.add_argument("--emulator", choices=EMULATORS,
                      help="default: the first of these that is installed")  # fmt: skip
@@ -93,7 +95,8 @@ def _run(options: argparse.Namespace) -> int:
 
     report = simulate(
         options.board, options.data, epochs=options.epochs, hidden=options.hidden,
-        rule=options.rule, rate=options.rate, seed=options.seed, emulator=options.emulator,
+        rule=options.rule, rate=options.rate, scaling=options.scaling, seed=options.seed,
+        emulator=options.emulator,
         device_steps=DEVICE_STEPS if options.device_steps is None else options.device_steps,
         test_samples=TEST_SAMPLES if options.test_samples is None else options.test_samples,
         label=options.label, data_dir=options.data_dir, picture_file=options.picture,

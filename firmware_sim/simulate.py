@@ -49,6 +49,7 @@ def simulate(
     hidden: Sequence[int] | None = None,
     rule: str = "readout",
     rate: float | None = None,
+    scaling: str | None = None,
     seed: int = 0,
     emulator: str | None = None,
     device_steps: int = DEVICE_STEPS,
@@ -61,7 +62,7 @@ def simulate(
     """Train an int8 network by ``rule`` on ``board`` and on the host; compare the two.
 
     data: as for ``ffedge train``: digits, mnist, or a file. hidden: widths; for None two equal
-    ones that fill the board's RAM. epochs: passes over the data. device_steps: updates that the
+    ones that fill the board's RAM. scaling: as for ``ffedge train``; None: chosen. epochs: passes over the data. device_steps: updates that the
     device makes itself, 0 for none; the rest is the host's, whose weights it then takes over.
     test_samples: that the device predicts, from the first on. say: told about the progress.
     Raises ConfigError, BudgetError, DataError, ExportError as planning, reading and building do,
@@ -77,7 +78,7 @@ def simulate(
     rest, test = load(str(data), label=label, data_dir=data_dir)
     if test is None:
         rest, test = rest.split(_TEST_SHARE, 0)
-    trainer = _trainer(chosen, rest, hidden, rule, rate, epochs, seed, device_steps, say)
+    trainer = _trainer(chosen, rest, hidden, rule, rate, scaling, epochs, seed, device_steps, say)
     trainer.learn_scaling(rest)
     model = Model(trainer.network, trainer.params, rest.classes, rest.feature_shape)
     say(f"building {trainer.network.text} for {chosen.title}")
@@ -103,11 +104,11 @@ def simulate(
 
 def _trainer(
     board: Board, data: Dataset, hidden: Sequence[int] | None, rule: str, rate: float | None,
-    epochs: int, seed: int, device_steps: int, say: Callable[[str], None],
+    scaling: str | None, epochs: int, seed: int, device_steps: int, say: Callable[[str], None],
 ) -> LockstepTrainer:  # fmt: skip
     if rule not in NAMED_RULES:
         raise ConfigError(f"simulate: expected one of {', '.join(NAMED_RULES)}, got {rule!r}")
-    scaling, kind = choose_scaling(data), NAMED_RULES[rule]
+    scaling, kind = scaling or choose_scaling(data), NAMED_RULES[rule]
     optimizer = choose_optimizer(kind, "int8", data.width, 1, rate)
     recipe = Recipe(optimizer=optimizer, batch_size=1, epochs=epochs, scaling=scaling, seed=seed)
     network = Network.dense(
