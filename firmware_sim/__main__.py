@@ -1,4 +1,4 @@
-"""``python -m firmware_sim run | boards``."""
+"""``python -m firmware_sim run | boards | power-cuts``."""
 
 from __future__ import annotations
 
@@ -55,8 +55,22 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--test-samples", type=int, default=None, metavar="N",
                      help="test samples to predict there (default: up to 2,000)")  # fmt: skip
     run.add_argument("--picture", metavar="FILE", help="write the RAM over a step as SVG")
+    cuts = commands.add_parser(
+        "power-cuts",
+        help="cut an emulated board's power while it trains and saves, look what is lost",
+    )
+    cuts.add_argument("--board", required=True, metavar="NAME", help="see the command boards")
+    cuts.add_argument("--rule", choices=tuple(NAMED_RULES), default="readout",
+                      help="learning rule (default: readout)")  # fmt: skip
+    cuts.add_argument("--emulator", choices=EMULATORS,
+                      help="default: the first of these that is installed")  # fmt: skip
+    cuts.add_argument("--every", type=int, default=1, metavar="N",
+                      help="cut at one of N operations of the flash (default: 1)")  # fmt: skip
+    cuts.add_argument("--every-instruction", type=int, default=199, metavar="N",
+                      help="cut at one of N instructions (default: 199)")  # fmt: skip
+    cuts.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     boards = commands.add_parser("boards", help="list the boards and where their figures are from")
-    for command in (run, boards):
+    for command in (run, cuts, boards):
         command.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     return top
 
@@ -65,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code, as the command line of ffedge does."""
     options = parser().parse_args(arguments)
     try:
-        return _boards(options) if options.command == "boards" else _run(options)
+        return {"run": _run, "power-cuts": _power_cuts, "boards": _boards}[options.command](options)
     except FFEdgeError as error:
         kind, code = type(error).__name__, error.exit_code
         if options.json:
@@ -87,6 +101,17 @@ def _run(options: argparse.Namespace) -> int:
     )  # fmt: skip
     print(json.dumps(report.describe()) if options.json else report.text())
     return 0 if report.host_identical and report.resumed is not False else 1
+
+
+def _power_cuts(options: argparse.Namespace) -> int:
+    from .power_cuts import cut_power, describe, text
+
+    found = cut_power(
+        options.board, rule=options.rule, emulator=options.emulator, every=options.every,
+        every_instruction=options.every_instruction, seed=options.seed, say=_Teller(),
+    )  # fmt: skip
+    print(json.dumps(describe(found)) if options.json else text(found))
+    return 0 if all(cuts.clean for cuts in found.values()) else 1
 
 
 def _boards(options: argparse.Namespace) -> int:

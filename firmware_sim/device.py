@@ -132,6 +132,7 @@ class Device:
 
     def save(self) -> None:
         """Save the weights to flash. Raises DeviceError with the firmware's status; PowerCut."""
+        self.show_time_passed()
         self._refuse_status("save", self.command(SAVE))
 
     def load(self) -> int:
@@ -159,6 +160,12 @@ class Device:
         self._answer(0)
         self._run_to(NEXT)
         return result - (1 << 32) if result >> 31 else result
+
+    def show_time_passed(self) -> None:
+        """Unstable bits of the flash may read differently from now on."""
+        if self.powered and self.flash is not None:
+            self.flash.refresh()
+            self._show_flash(self.flash.address, self.flash.nbytes)
 
     # ---- memory
 

@@ -54,7 +54,10 @@ class Emulator(Protocol):
     exact_limits: bool
 
     def map(self, memories: Sequence[Memory], stops: Mapping[int, int]) -> None:
-        """Lay out the memory, all zeros. stops: address of each bkpt and its number."""
+        """Lay out the memory. stops: address of each bkpt and its number.
+
+        RAM holds zeros; flash too, or what it held if the memory is the same again.
+        """
 
     def write(self, address: int, data: bytes) -> None:
         """Write to RAM or flash, as a programming adapter does."""

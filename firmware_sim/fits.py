@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ffedge.defaults import WIDTHS
 from ffedge.errors import ConfigError
 from ffedge.firmware.boards import BOARDS, Board
-from ffedge.firmware.store import Store
-from ffedge.firmware.table import plan_device
+from ffedge.firmware.fitting import advice, needs
 from ffedge.network import Network
-from ffedge.plan import Plan
 from ffedge.recipe import Recipe
 
 
@@ -31,56 +28,45 @@ class Fit:
         return asdict(self)
 
 
-def checkpoint_bytes(plan: Plan, board: Board, layers: int) -> int:
-    """Bytes of flash that two slots take on a board."""
-    return Store.of(plan, board.page_bytes, board.word_bytes, 0, counters=layers).nbytes
-
-
-def fits(network: Network, recipe: Recipe, ram_beside: int, code_bytes: int) -> list[Fit]:
+def fits(network: Network, recipe: Recipe, beside_ram: int, code: int) -> list[Fit]:
     """``fit`` for every board, the smallest RAM first."""
     boards = sorted(BOARDS.values(), key=lambda board: (board.ram_bytes, board.name))
-    return [fit(network, recipe, ram_beside, code_bytes, board) for board in boards]
+    return [fit(network, recipe, beside_ram, code, board) for board in boards]
 
 
-def fit(network: Network, recipe: Recipe, ram_beside: int, code_bytes: int, board: Board) -> Fit:
-    """Whether a board has room for training a network: its plan, its code, its checkpoint.
+def fit(network: Network, recipe: Recipe, beside_ram: int, code: int, board: Board) -> Fit:
+    """Whether a board has a core and room for training a network.
 
-    ram_beside: bytes of RAM beside the plan. code_bytes: of flash beside the checkpoint. Both are
-    taken to be the same on every board. The change offered is a narrower network.
+    beside_ram, code: as for ``fitting.advice``, taken to be the same on every board.
     """
-
-    def missing(candidate: Network, plan: Plan) -> tuple[int, int]:
-        slots = checkpoint_bytes(plan, board, len(candidate.layers))
-        return (
-            max(0, plan.peak + ram_beside - board.ram_bytes),
-            max(0, code_bytes + slots - board.flash_bytes),
-        )
-
-    ram, flash = missing(network, plan_device(network, recipe))
-    if not ram and not flash:
+    ram, flash = needs(network, recipe, board, beside_ram=beside_ram, code=code)
+    ram_missing, flash_missing = max(0, ram - board.ram_bytes), max(0, flash - board.flash_bytes)
+    if not board.core.fpu:
+        change = f"a {board.core.title} has no floats; take a Cortex-M4F, M7 or M33"
+        return Fit(board.name, False, ram_missing, flash_missing, change)
+    if not ram_missing and not flash_missing:
         return Fit(board.name, True, 0, 0)
-    try:
-        narrower = widest(network, recipe, lambda *candidate: missing(*candidate) == (0, 0))
-    except ConfigError:
-        return Fit(board.name, False, ram, flash, "no width of these layers; use another board")
-    hidden = ",".join(str(width) for width in narrower.hidden)
-    return Fit(board.name, False, ram, flash, f"--hidden {hidden}")
+    change = advice(network, recipe, board, beside_ram=beside_ram, code=code)
+    return Fit(board.name, False, ram_missing, flash_missing, change)
 
 
-def widest(network: Network, recipe: Recipe, allowed: Callable[[Network, Plan], bool]) -> Network:
-    """``network`` with equal layers, the widest of ``defaults.WIDTHS`` that are allowed.
+def widest(
+    network: Network, recipe: Recipe, board: Board, *, beside_ram: int, code: int
+) -> Network:
+    """``network`` with equal layers, the widest of ``defaults.WIDTHS`` that fit the board.
 
-    Raises ConfigError if none is.
+    Raises ConfigError if none does.
     """
     depth = len(network.layers)
     for width in WIDTHS:
-        narrower = Network.dense(
+        candidate = Network.dense(
             network.features, (width,) * depth, network.classes, network.rule,
             precision="int8", input_parts=network.input_parts,
         )  # fmt: skip
-        if allowed(narrower, plan_device(narrower, recipe)):
-            return narrower
+        ram, flash = needs(candidate, recipe, board, beside_ram=beside_ram, code=code)
+        if ram <= board.ram_bytes and flash <= board.flash_bytes:
+            return candidate
     raise ConfigError(
-        f"fits: expected room for {depth} layers of {WIDTHS[-1]} units at least, got too little "
-        "RAM or flash; use fewer features or another board"
+        f"fits: expected room for {depth} layers of {WIDTHS[-1]} units on {board.name}, got too "
+        "little RAM or flash; use fewer features or another board"
     )

@@ -28,22 +28,38 @@ class IcicleEmulator:
             raise MissingDependencyError("icicle-emu", "emu", "the emulator icicle") from None
         self._icicle: Any = icicle
         self._vm: Any = None
+        self._memories: tuple[Memory, ...] = ()
 
     def map(self, memories: Sequence[Memory], stops: Mapping[int, int]) -> None:
         """Lay out the memory; a bkpt stops by itself, wherever it is."""
-        if self._vm is None:
-            self._vm = self._icicle.Icicle("thumbv7em")
-        # A new machine takes 40 ms, this one a tenth of one: power is cut often.
-        self._vm.reset()
+        if self._memories != tuple(memories):
+            self._memories = tuple(memories)
+            self._start()
+        # A new machine would translate all code again, which takes a quarter of a second.
         self._vm.icount = 0
-        rights = self._icicle.MemoryProtection
         for memory in memories:
+            if memory.ram:
+                self._vm.mem_write(memory.address, bytes(memory.nbytes))
+
+    def _start(self) -> None:
+        self._vm = self._icicle.Icicle("thumbv7em")
+        rights = self._icicle.MemoryProtection
+        for memory in self._memories:
             kind = rights.ReadWrite if memory.ram else rights.ExecuteRead
             self._vm.mem_map(memory.address, memory.nbytes, kind)
 
     def write(self, address: int, data: bytes) -> None:
-        """Write to RAM or flash."""
-        self._vm.mem_write(address, data)
+        """Write to RAM or flash; only code that changes is translated again."""
+        if self.read(address, len(data)) == data:
+            return
+        try:
+            self._vm.mem_write(address, data)
+        except self._icicle.MemoryException:
+            # What has been translated cannot be changed.
+            contents = [(m.address, self.read(m.address, m.nbytes)) for m in self._memories]
+            self._start()
+            for first, content in [*contents, (address, data)]:
+                self._vm.mem_write(first, content)
 
     def read(self, address: int, nbytes: int) -> bytes:
         """What the memory holds."""
@@ -80,4 +96,4 @@ class IcicleEmulator:
 
     def close(self) -> None:
         """Give the memory back."""
-        self._vm = None
+        self._vm, self._memories = None, ()

@@ -14,6 +14,7 @@ import numpy as np
 
 from ffedge.errors import ConfigError
 from ffedge.firmware.table import make_rates
+from ffedge.kernels.batch import choose_rows
 from ffedge.network import Network
 from ffedge.recipe import Recipe
 from ffedge.sources import Dataset
@@ -57,7 +58,9 @@ class LockstepTrainer(Trainer):
         if self._rates is None or not np.array_equal(rates, self._rates):
             self.device.set_rates(rates)
             self._rates = rates
-        numbers = self.run.chosen[:count]
+        # The run's own list is scratch by now, where rows were read from a file.
+        numbers = np.empty(count, np.int64)
+        choose_rows(first, count, data.n_samples, order or 0, order is not None, numbers)
         rows = numbers if data.rows is None else data.rows[numbers]
         for row, label in zip(rows.tolist(), self.run.labels[:count].tolist(), strict=True):
             self.device.train(data.features[row], label)

@@ -126,4 +126,5 @@ def _fit_line(fit: dict[str, Any]) -> str:
         for kind in ("ram", "flash")
         if fit[f"{kind}_missing"]
     )
-    return f"{fit['board']:<10} {missing} missing: {fit['change']}"
+    words = f"{missing} missing: " if missing else ""
+    return f"{fit['board']:<10} no: {words}{fit['change']}"

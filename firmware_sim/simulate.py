@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from ffedge.defaults import choose_optimizer, choose_parts, choose_scaling
 from ffedge.errors import ConfigError, DeviceError
 from ffedge.firmware.boards import Board, board_named
 from ffedge.firmware.image import Firmware, build
+from ffedge.firmware.layout import STACK_BYTES
 from ffedge.model import Model
 from ffedge.network import Network
 from ffedge.predict import Predictor
@@ -31,8 +34,8 @@ Array = np.ndarray[Any, Any]
 #: Updates on the device, and samples it predicts, unless more are asked for: about a minute.
 DEVICE_STEPS, TEST_SAMPLES = 4000, 2000
 
-#: RAM kept for stack, mailbox and the program's own data when widths are chosen.
-_BESIDE = 8 * 1024
+#: Bytes of flash kept for code when widths are chosen.
+_CODE = 16 * 1024
 
 #: The share of the data kept for the test where they bring none.
 _TEST_SHARE = 0.2
@@ -112,8 +115,9 @@ def _trainer(
         precision="int8", input_parts=choose_parts(data, scaling),
     )  # fmt: skip
     if hidden is None:
-        room = board.ram_bytes - _BESIDE
-        network = widest(network, recipe, lambda _, plan: plan.peak <= room)
+        # The mailbox holds a sample, a label and rates; variables are few.
+        beside = STACK_BYTES + 4 * data.width + 256
+        network = widest(network, recipe, board, beside_ram=beside, code=_CODE)
     return LockstepTrainer(
         network, recipe, device_steps=device_steps,
         watch=lambda done: say(f"{done:,} steps on the device"),
@@ -137,7 +141,11 @@ def _measure(device: Device, steps: int) -> tuple[dict[str, float], float | None
     functions, kinds = profile
     # Nothing but steps, and a few changes of the rates, since the device booted.
     total = energy.cycles(device.board, sum(kinds.values()), kinds)
-    return {name: n / steps for name, n in functions.items() if n}, total / steps
+    kernels: Counter[str] = Counter()
+    for name, count in functions.items():
+        # LLVM numbers the copies that it specialises.
+        kernels[re.sub(r"\.\d+$", "", name.removeprefix("ff."))] += count
+    return {name: count / steps for name, count in kernels.items()}, total / steps
 
 
 def _save_and_restart(
@@ -189,9 +197,7 @@ def _report(
     parts = [Part(p.name, p.kind, p.address, p.nbytes) for p in firmware.sections]
     ram = [p for p in parts if board.ram_address <= p.address < board.ram_end]
     flash = [p for p in parts if p not in ram]
-    used = sum(p.nbytes for p in ram if p.kind != "unused")
-    in_flash = sum(p.nbytes for p in flash if p.kind != "unused")
-    slots = sum(p.nbytes for p in flash if p.kind == "checkpoint")
+    used = firmware.ram_bytes
     steps, predictions = device.runs["train"], device.runs["predict"]
     counts = device.emulator.instructions is not None
     seconds = None if cycles is None else energy.seconds(board, cycles)
@@ -202,7 +208,8 @@ def _report(
         test_samples=tested, test_accuracy=accuracy, host_identical=identical, resumed=resumed,
         ram_bytes=used, ram_available=board.ram_bytes, stack_bytes=device.stack_used,
         stack_available=sum(p.nbytes for p in ram if p.kind == "stack"),
-        flash_bytes=in_flash, flash_available=board.flash_bytes, code_bytes=firmware.code_bytes,
+        flash_bytes=firmware.flash_bytes, flash_available=board.flash_bytes,
+        code_bytes=firmware.code_bytes,
         instructions_per_step=device.spent["train"] / steps if steps and counts else None,
         instructions_per_prediction=device.spent["predict"] / predictions if counts else None,
         cycles_per_step=cycles, seconds_per_step=seconds,
@@ -213,7 +220,8 @@ def _report(
         fits=[
             each.describe()
             for each in fits(
-                trainer.network, trainer.recipe, used - firmware.plan.peak, in_flash - slots
+                trainer.network, trainer.recipe, used - firmware.data.memory.nbytes,
+                firmware.code_bytes,
             )
         ],
     )  # fmt: skip

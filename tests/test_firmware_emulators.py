@@ -116,7 +116,9 @@ def test_a_second_map_forgets_code_memory_and_count(emulator):
 def test_icicle_forgets_a_half_done_it_block():
     emulator = microcontroller("icicle")
     block = struct.pack("<5H", 0x4280, 0xBF1C, 0x2001, 0x2002, 0xBE01)  # cmp; itt ne; two moves
-    boot(emulator, block)
+    boot(emulator, PROGRAM)
+    emulator.write(FLASH + 0x100, block)
+    emulator.set("pc", FLASH + 0x100)
     emulator.run(3)
 
     boot(emulator, PROGRAM)

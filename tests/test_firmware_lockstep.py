@@ -10,7 +10,7 @@ from ffedge.network import Network
 from ffedge.optimizers import SGD
 from ffedge.recipe import Recipe
 from ffedge.rules import Group, Readout
-from ffedge.sources import from_arrays
+from ffedge.sources import from_arrays, load
 from firmware_sim.lockstep import LockstepTrainer
 
 RULES = {"readout": Readout(), "squares": Group(squared=True), "mean": Group(squared=False)}
@@ -76,6 +76,25 @@ def test_a_device_that_follows_all_the_way_ends_with_the_hosts_bytes(rule):
         assert np.array_equal(array, trainer.params[name])
     # The rate is held for half of the run and then falls, 16 updates at a time.
     assert len(set(trainer.device.rates_seen)) == len(trainer.device.rates_seen) > 2
+
+
+def test_a_device_gets_the_samples_that_the_host_reads_from_a_file(tmp_path):
+    random = np.random.default_rng(3)
+    labels = np.arange(64) % 4
+    features = random.normal(labels[:, None], 1.0, (64, 40)).astype(np.float32)
+    np.savez(tmp_path / "mapped.npz", x=features, y=labels)
+    data, _ = load(tmp_path / "mapped.npz", label="y")
+    assert data.storage == "mapped"
+    network = Network.dense(40, (20,), 4, precision="int8", input_parts=2)
+    recipe = Recipe(optimizer=SGD(0.02), batch_size=1, epochs=1)
+    trainer = LockstepTrainer(network, recipe, device_steps=10**6)
+    trainer.learn_scaling(data)
+    trainer.device = HostedDevice(trainer)
+
+    list(trainer.train(data))
+    trainer.finish()
+
+    assert trainer.identical
 
 
 def test_the_device_stops_after_its_steps_and_the_host_goes_on():

@@ -164,7 +164,8 @@ def test_the_largest_terms_do_not_wrap(sign):
 
     shift = case.run_delta(2**14, 30)
 
-    assert shift == oracle.weight_shift(127 * 2**15, 2**14, 30)
+    # A single sample has no smaller shift.
+    assert shift == max(oracle.weight_shift(127 * 2**15, 2**14, 30), 8)
     assert case.deltas().tolist() == [[sign * 127] * 16]
 
 

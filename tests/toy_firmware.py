@@ -2,8 +2,8 @@
 
 Its network is four bytes of weights and one feature. Training on a sample adds it, as a whole
 number, to the label's weight, and answers with the result's lowest bit, or with -1 for label 9;
-predicting gives the weight that the sample names. A save erases the last page of flash and programs the weights as one
-word; a load gives 1 where there is none.
+predicting gives the weight that the sample names. A save erases the last page of flash and
+programs the weights as one word; a load gives 1 where there is none.
 """
 
 from __future__ import annotations

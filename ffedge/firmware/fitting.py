@@ -45,11 +45,18 @@ def _narrowed(network: Network, widest: int) -> Network | None:
         return None
 
 
-def _fits(network: Network, recipe: Recipe, board: Board, beside_ram: int, code: int) -> bool:
+def needs(
+    network: Network, recipe: Recipe, board: Board, *, beside_ram: int, code: int
+) -> tuple[int, int]:
+    """Bytes of RAM and of flash that a network takes on a board; see ``advice``."""
     plan, layers = plan_device(network, recipe), len(network.layers)
     memory = Memory(plan.peak, layers)
     store = Store.of(plan, board.page_bytes, board.word_bytes, 0, counters=layers)
     fixed = sum(array.nbytes for array in constants(network).values())
     model = sum(part.nbytes for part in store.ranges) + fixed + 8 * network.features
-    ram, flash = memory.nbytes + beside_ram, code + model + store.nbytes
+    return memory.nbytes + beside_ram, code + model + store.nbytes
+
+
+def _fits(network: Network, recipe: Recipe, board: Board, beside_ram: int, code: int) -> bool:
+    ram, flash = needs(network, recipe, board, beside_ram=beside_ram, code=code)
     return ram <= board.ram_bytes and flash <= board.flash_bytes

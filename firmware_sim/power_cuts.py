@@ -1,0 +1,89 @@
+"""``power-cuts``: cut an emulated board's power and see what becomes of its training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from ffedge.errors import ConfigError
+from ffedge.firmware.boards import board_named
+from ffedge.firmware.image import build
+from ffedge.model import Model
+from ffedge.network import Network
+from ffedge.optimizers import SGD
+from ffedge.recipe import Recipe
+from ffedge.rules import NAMED_RULES
+from ffedge.sources import from_arrays, load
+from ffedge.trainer import Trainer
+
+from .device import Device
+from .emulated import Cuts, EmulatedDevice, cut_at_instructions, cut_at_operations
+from .emulator import choose
+
+#: Samples between two saves.
+_PER_STAGE = 4
+
+
+def small_device(
+    board: str, rule: str = "readout", *, emulator: str | None = None, seed: int = 0
+) -> EmulatedDevice:
+    """16 inputs, 8 units, 3 classes: two rows of pixels of the digits 0 to 2.
+
+    So small that a save takes some fifty operations of the flash.
+    Raises ConfigError for an unknown board, rule or emulator.
+    """
+    if rule not in NAMED_RULES:
+        raise ConfigError(f"power-cuts: expected one of {', '.join(NAMED_RULES)}, got {rule!r}")
+    cpu, chosen = choose(emulator), board_named(board)
+    digits, _ = load("digits")
+    rows = np.arange(len(digits.labels)) if digits.rows is None else digits.rows
+    rows = rows[digits.labels[rows] < 3][:60]
+    pixels = np.ascontiguousarray(digits.features[rows][:, 24:40])
+    data = from_arrays(pixels, digits.labels[rows], classes=range(3))
+    network = Network.dense(16, (8,), 3, NAMED_RULES[rule], precision="int8")
+    recipe = Recipe(optimizer=SGD(0.3), batch_size=1, seed=seed)
+    trainer = Trainer(network, recipe)
+    trainer.learn_scaling(data)
+    model = Model(network, trainer.params, data.classes, data.feature_shape)
+    return EmulatedDevice(Device(build(model, chosen, recipe=recipe), cpu, seed=seed), data)
+
+
+def cut_power(
+    board: str, *, rule: str = "readout", emulator: str | None = None, every: int = 1,
+    every_instruction: int = 199, seed: int = 0, say: Callable[[str], None] = lambda words: None,
+) -> dict[str, Cuts]:  # fmt: skip
+    """Cuts at operations of the flash, and between instructions where the emulator can.
+
+    every, every_instruction: one of so many operations, in each of four modes, and instructions.
+    """
+    if every < 1 or every_instruction < 1:
+        raise ConfigError(
+            f"power-cuts: expected steps of at least 1, got {every} and {every_instruction}"
+        )
+    device = small_device(board, rule, emulator=emulator, seed=seed)
+    say(f"cutting at operations of the flash of {board}")
+    found = {"flash operations": cut_at_operations(device, _PER_STAGE, every=every)}
+    if device.device.emulator.exact_limits:
+        say(f"cutting at every {every_instruction}. instruction")
+        found["instructions"] = cut_at_instructions(device, _PER_STAGE, every=every_instruction)
+    device.device.close()
+    return found
+
+
+def describe(found: dict[str, Cuts]) -> dict[str, Any]:
+    """A description made of JSON types."""
+    return {what: asdict(cuts) | {"clean": cuts.clean} for what, cuts in found.items()}
+
+
+def text(found: dict[str, Cuts]) -> str:
+    """For people."""
+    lines = [
+        f"{what:<17} {cuts.cuts:>6,} cuts: {cuts.old:,} times the state before came back, "
+        f"{cuts.new:,} times the new one, {cuts.lost:,} times neither; {cuts.resumed:,} ended "
+        "with the uncut run's bytes"
+        for what, cuts in found.items()
+    ]
+    return "\n".join(lines)
