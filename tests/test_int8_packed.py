@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ffedge.kernels.int8.packed import add_bytes, add_steps, differing, dot_word, ones_steps
+from ffedge.kernels.int8.packed import add_bytes, add_capped, carries, differing, dot_word
 from ffedge.kernels.provider import kernel
 
 pytestmark = pytest.mark.kernels
@@ -14,7 +14,6 @@ fours = st.lists(st.integers(0, 255), min_size=4, max_size=4)
 weights = st.lists(st.integers(-127, 127), min_size=4, max_size=4)
 #: The first call compiles.
 MANY = settings(deadline=None)
-bytes_ = st.integers(0, 255)
 
 
 # An intrinsic can be called from compiled code only.
@@ -26,18 +25,18 @@ def call_dot(total, x, w):
 
 
 @kernel()
-def call_ones(noise, unit, delta, up, down):
-    return ones_steps(noise, unit, delta, up, down)
-
-
-@kernel()
 def call_add_bytes(one, other):
     return add_bytes(one, other)
 
 
 @kernel()
-def call_add_steps(old, steps):
-    return add_steps(old, steps)
+def call_add_capped(one, other):
+    return add_capped(one, other)
+
+
+@kernel()
+def call_carries(one, other):
+    return carries(one, other)
 
 
 @kernel()
@@ -53,27 +52,12 @@ def unsigned(value):
     return np.array([value], "<u4").view(np.uint8).tolist()
 
 
-def signed(value):
-    return np.array([value], "<u4").view(np.int8).tolist()
-
-
 @MANY
 @given(st.integers(-(2**24), 2**24), st.lists(st.integers(0, 127), min_size=4, max_size=4), weights)
 def test_dot_word_adds_four_products(total, x, w):
     expected = total + sum(a * b for a, b in zip(x, w, strict=True))
 
     assert call_dot(np.int32(total), word(x), word(w)) == expected
-
-
-@MANY
-@given(fours, bytes_, bytes_)
-def test_ones_steps_choose_by_the_second_sums_carry(noise, unit, delta):
-    up, down = [1, 2, 3, 4], [255, 254, 253, 252]
-
-    got = call_ones(word(noise), word([unit] * 4), word([delta] * 4), word(up), word(down))
-
-    chosen = [(n + unit) % 256 + delta >= 256 for n in noise]
-    assert unsigned(got) == [u if c else d for c, u, d in zip(chosen, up, down, strict=True)]
 
 
 @MANY
@@ -85,11 +69,19 @@ def test_add_bytes_carries_nothing_over(one, other):
 
 
 @MANY
-@given(weights, st.lists(st.integers(-128, 127), min_size=4, max_size=4))
-def test_add_steps_saturates_at_127_on_both_sides(old, steps):
-    got = call_add_steps(word(old), word(steps))
+@given(fours, fours)
+def test_add_capped_stops_at_255(one, other):
+    got = call_add_capped(word(one), word(other))
 
-    assert signed(got) == [max(-127, min(127, a + b)) for a, b in zip(old, steps, strict=True)]
+    assert unsigned(got) == [min(a + b, 255) for a, b in zip(one, other, strict=True)]
+
+
+@MANY
+@given(fours, fours)
+def test_carries_are_ones_where_a_sum_needs_nine_bits(one, other):
+    got = call_carries(word(one), word(other))
+
+    assert unsigned(got) == [a + b > 255 for a, b in zip(one, other, strict=True)]
 
 
 @MANY

@@ -2,19 +2,20 @@
 
 A word is a uint32 with the bytes of four neighbours in memory. Cortex-M4, M7 and M33 have
 instructions for four bytes at once, or two halves; elsewhere LLVM makes the same of vectors of
-four, and plain Python counts byte by byte.
+four, and plain Python counts byte by byte. Bytes are unsigned, since the smallest emulator knows
+no signed sums that saturate.
 
 ``dot_word(total, x, w)``
     ``total`` (int32) plus the four products of u7 bytes of x and s8 bytes of w
 
-``ones_steps(noise, unit, delta, up, down)``
-    each byte of ``up`` where ``(noise + unit) % 256 + delta`` reaches 256, else that of ``down``
-
 ``add_bytes(one, other)``
     the sums of the bytes, modulo 256
 
-``add_steps(weights, steps)``
-    the sums of the s8 bytes, saturating at +-127
+``add_capped(one, other)``
+    the same, but 255 where they are more
+
+``carries(one, other)``
+    a byte of 1 where the sum is more than 255, else 0
 
 ``differing(one, other)``
     how many bytes differ, int32
@@ -41,34 +42,14 @@ def _plain_dot_word() -> Callable[..., int]:
     return dot_word
 
 
-def _plain_ones_steps() -> Callable[..., int]:
-    def ones_steps(noise, unit, delta, up, down):
+def _plain_sums(finish: Callable[[int], int]) -> Callable[..., int]:
+    def of_sums(one, other):
         total = 0
         for byte in range(0, 32, 8):
-            value = ((int(noise) >> byte) + (int(unit) >> byte)) & 0xFF
-            chosen = up if value + (int(delta) >> byte & 0xFF) > 0xFF else down
-            total |= int(chosen) & 0xFF << byte
+            total |= finish((int(one) >> byte & 0xFF) + (int(other) >> byte & 0xFF)) << byte
         return np.uint32(total)
 
-    return ones_steps
-
-
-def _plain_add_bytes() -> Callable[..., int]:
-    def add_bytes(one, other):
-        total = 0
-        for byte in range(0, 32, 8):
-            total |= ((int(one) >> byte) + (int(other) >> byte) & 0xFF) << byte
-        return np.uint32(total)
-
-    return add_bytes
-
-
-def _plain_add_steps() -> Callable[..., int]:
-    def add_steps(weights, steps):
-        pairs = np.array([weights, steps], np.uint32).view(np.int8).reshape(2, 4).astype(np.int32)
-        return pairs.sum(axis=0).clip(-127, 127).astype(np.int8).view(np.uint32)[0]
-
-    return add_steps
+    return of_sums
 
 
 def _plain_differing() -> Callable[..., int]:
@@ -120,43 +101,29 @@ class _Bytes:
             total = build.add(total, build.mul(u, s))
         return total
 
-    def ones_steps(self, noise: Any, unit: Any, delta: Any, up: Any, down: Any) -> Any:
-        build = self.builder
-        if self.dsp:
-            # The second sum's carries choose.
-            self.call("arm.uadd8", self.call("arm.uadd8", noise, unit), delta)
-            return self.call("arm.sel", up, down)
-        value, more = build.add(self.split(noise), self.split(unit)), self.split(delta)
-        carry = build.icmp_unsigned("<", build.add(value, more), more)
-        return self.join(build.select(carry, self.split(up), self.split(down)))
-
     def add_bytes(self, one: Any, other: Any) -> Any:
         if self.dsp:
             return self.call("arm.uadd8", one, other)
         return self.join(self.builder.add(self.split(one), self.split(other)))
 
-    def add_steps(self, weights: Any, steps: Any) -> Any:
+    def add_capped(self, one: Any, other: Any) -> Any:
         if self.dsp:
-            # Down by one and up again: only -128 does not come back.
-            one = self.i32(0x01010101)
-            total = self.call("arm.qsub8", self.call("arm.qadd8", weights, steps), one)
-            return self.call("arm.qadd8", total, one)
-        total = self.call("sadd.sat.v4i8", self.split(weights), self.split(steps))
-        least = self.ir.Constant(self.four, [-127] * 4)
-        return self.join(self.call("smax.v4i8", total, least))
+            return self.call("arm.uqadd8", one, other)
+        return self.join(self.call("uadd.sat.v4i8", self.split(one), self.split(other)))
+
+    def carries(self, one: Any, other: Any) -> Any:
+        build = self.builder
+        if self.dsp:
+            self.call("arm.uadd8", one, other)
+            return self.call("arm.sel", self.i32(0x01010101), self.i32(0))
+        more = self.split(other)
+        carry = build.icmp_unsigned("<", build.add(self.split(one), more), more)
+        return self.join(build.zext(carry, self.four))
 
     def differing(self, one: Any, other: Any) -> Any:
-        build = self.builder
-        changed = build.xor(one, other)
-        if self.dsp:
-            self.call("arm.uadd8", changed, self.i32(0xFFFFFFFF))
-            marks = self.call("arm.sel", self.i32(0x01010101), self.i32(0))
-        else:
-            none = self.ir.Constant(self.four, [0] * 4)
-            marks = self.join(
-                build.zext(build.icmp_unsigned("!=", self.split(changed), none), self.four)
-            )
-        return build.lshr(build.mul(marks, self.i32(0x01010101)), self.i32(24))
+        # A byte that is not 0 carries when 255 are added.
+        marks = self.carries(self.builder.xor(one, other), self.i32(0xFFFFFFFF))
+        return self.builder.lshr(self.builder.mul(marks, self.i32(0x01010101)), self.i32(24))
 
 
 def _lowered(name: str) -> Callable[..., Any]:
@@ -168,9 +135,9 @@ def _lowered(name: str) -> Callable[..., Any]:
     word = types.uint32
     kinds = {
         "dot_word": types.int32(types.int32, word, word),
-        "ones_steps": word(word, word, word, word, word),
         "add_bytes": word(word, word),
-        "add_steps": word(word, word),
+        "add_capped": word(word, word),
+        "carries": word(word, word),
         "differing": types.int32(word, word),
     }
 
@@ -183,18 +150,17 @@ def _lowered(name: str) -> Callable[..., Any]:
     def of_three(typing, a, b, c):
         return kinds[name], codegen
 
-    def of_five(typing, a, b, c, d, e):
-        return kinds[name], codegen
-
-    typed: Any = {2: of_two, 3: of_three, 5: of_five}[len(kinds[name].args)]
+    typed: Any = of_two if len(kinds[name].args) == 2 else of_three
     made: Callable[..., Any] = intrinsic(typed)
     return made
 
 
 if COMPILES:
-    dot_word, ones_steps = _lowered("dot_word"), _lowered("ones_steps")
-    add_bytes, add_steps = _lowered("add_bytes"), _lowered("add_steps")
-    differing = _lowered("differing")
+    dot_word, add_bytes, add_capped = (
+        _lowered(name) for name in ("dot_word", "add_bytes", "add_capped")
+    )
+    carries, differing = _lowered("carries"), _lowered("differing")
 else:
-    dot_word, ones_steps, add_bytes = _plain_dot_word(), _plain_ones_steps(), _plain_add_bytes()
-    add_steps, differing = _plain_add_steps(), _plain_differing()
+    dot_word, differing = _plain_dot_word(), _plain_differing()
+    add_bytes, add_capped = _plain_sums(lambda n: n & 255), _plain_sums(lambda n: min(n, 255))
+    carries = _plain_sums(lambda n: n >> 8)

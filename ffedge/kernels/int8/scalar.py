@@ -11,7 +11,7 @@ import numpy as np
 from ...tensor import PANEL
 from ..provider import kernel
 from ..views import bytes_at, words_at
-from .packed import add_bytes, add_steps, differing, dot_word, ones_steps
+from .packed import add_bytes, add_capped, carries, differing, dot_word
 
 
 @kernel()
@@ -46,64 +46,64 @@ def four_times(value):
 
 
 @kernel()
+def move(weights, at, amounts, down):
+    """Four weights by u8 ``amounts``, saturating at +-127; returns how many changed.
+
+    weights  uint32 (any,)  read, written  four s8 each
+    down     uint32         read           all bits set: they fall; none: they rise
+    """
+    old = weights[at]
+    # Rising, w + 128; falling, 128 - w: 1..255 either way, and more by the amount.
+    flip, one = np.uint32(down ^ np.uint32(0x80808080)), np.uint32(down & np.uint32(0x01010101))
+    moved = add_capped(np.uint32(np.uint32(old ^ flip) + one), amounts)
+    new = np.uint32(np.uint32(moved - one) ^ flip)
+    weights[at] = new
+    return differing(old, new)
+
+
+@kernel()
 def round_ones(inputs, index, count, d, d0, units, w, w0):
-    """See ``single``; four inputs of a unit at a time, units without a delta are passed by."""
+    """See ``single``; four inputs of a unit at a time, units without a delta are passed by.
+
+    A negative delta is a positive one with the weights falling and the noise n as 255 - n.
+    """
     weights, changed = words_at(w, w0), np.int32(0)
     for lane in range(PANEL):
         delta = d[d0 + lane]
         if delta == 0:
             continue
-        # Noise and delta together reach 256: a step up; or they do not, with a negative delta
-        # modulo 256: a step down.
-        unit, each = four_times(units[d0 + lane]), four_times(delta)
-        up = np.uint32(0x01010101) if delta > 0 else np.uint32(0)
         down = np.uint32(0) if delta > 0 else np.uint32(0xFFFFFFFF)
+        unit, size = four_times(units[d0 + lane]), four_times(abs(delta))
         for t in range(count):
             k = np.int32(index[t])
-            steps = np.uint32(ones_steps(inputs[4 * k + 1], unit, each, up, down) & inputs[4 * k])
-            if steps != np.uint32(0):
-                at = PANEL * k + lane
-                old = weights[at]
-                new = add_steps(old, steps)
-                weights[at] = new
-                changed = np.int32(changed + differing(old, new))
+            noise = np.uint32(add_bytes(inputs[4 * k + 1], unit) ^ down)
+            amounts = np.uint32(carries(noise, size) & inputs[4 * k])
+            if amounts != np.uint32(0):
+                changed = np.int32(changed + move(weights, PANEL * k + lane, amounts, down))
     return changed
 
 
 @kernel()
-def pair_steps(x, noise, delta):
-    """``x * delta + noise`` in both halves of a word: u7, u8 and -127..127; exact, signed."""
-    word = np.int64(0xFFFFFFFF)
-    product = (np.int64(x) * np.int64(delta) + np.int64(noise)) & word
-    # A negative lower half has borrowed from the upper one.
-    return np.uint32(
-        (product + ((product & np.int64(0x8000)) << np.int64(1))) & np.int64(0xFFFFFFFF)
-    )
-
-
-@kernel()
 def round_more(inputs, index, count, d, d0, units, w, w0):
-    """See ``single``; as ``round_ones``."""
+    """See ``single``; as ``round_ones``, with two products in a word."""
     weights, changed, even = words_at(w, w0), np.int32(0), np.uint32(0x00FF00FF)
+    eight = np.uint32(8)
     for lane in range(PANEL):
         delta = d[d0 + lane]
         if delta == 0:
             continue
-        unit = four_times(units[d0 + lane])
+        down = np.uint32(0) if delta > 0 else np.uint32(0xFFFFFFFF)
+        unit, size = four_times(units[d0 + lane]), np.uint32(abs(delta))
         for t in range(count):
             k = np.int32(index[t])
-            x, noise = inputs[4 * k + 2], add_bytes(inputs[4 * k + 1], unit)
-            low = pair_steps(x & even, noise & even, delta)
-            high = pair_steps(
-                np.uint32(x >> np.uint32(8)) & even, np.uint32(noise >> np.uint32(8)) & even, delta
-            )
-            steps = np.uint32((np.uint32(low >> np.uint32(8)) & even) | (high & ~even))
-            if steps != np.uint32(0):
-                at = PANEL * k + lane
-                old = weights[at]
-                new = add_steps(old, steps)
-                weights[at] = new
-                changed = np.int32(changed + differing(old, new))
+            x, noise = inputs[4 * k + 2], np.uint32(add_bytes(inputs[4 * k + 1], unit) ^ down)
+            # Either half at most 127 * 127 + 255: nothing carries over.
+            low = np.uint32(np.uint32((x & even) * size) + (noise & even))
+            x, noise = np.uint32(x >> eight), np.uint32(noise >> eight)
+            high = np.uint32(np.uint32((x & even) * size) + (noise & even))
+            amounts = np.uint32((np.uint32(low >> eight) & even) | (high & ~even))
+            if amounts != np.uint32(0):
+                changed = np.int32(changed + move(weights, PANEL * k + lane, amounts, down))
     return changed
 
 
