@@ -50,7 +50,7 @@ def test_text_tells_people_the_same():
     assert "the host's, byte for byte, after 1,600 of 2,874 steps" in text
     assert "2.19 ms, 21.8 uJ" in text
     assert "90.0 %  ff_train" in text
-    assert "stm32l476  5 B of RAM missing: --hidden 64,64" in text
+    assert "stm32l476  no: 5 B of RAM missing: --hidden 64,64" in text
     assert "without a document: ua_per_mhz" in text
 
 
