@@ -62,9 +62,10 @@ def simulate(
     """Train an int8 network by ``rule`` on ``board`` and on the host; compare the two.
 
     data: as for ``ffedge train``: digits, mnist, or a file. hidden: widths; for None two equal
-    ones that fill the board's RAM. scaling: as for ``ffedge train``; None: chosen. epochs: passes over the data. device_steps: updates that the
-    device makes itself, 0 for none; the rest is the host's, whose weights it then takes over.
-    test_samples: that the device predicts, from the first on. say: told about the progress.
+    ones that fill the board's RAM. scaling: as for ``ffedge train``; for None chosen. epochs:
+    passes over the data. device_steps: updates that the device makes itself, 0 for none; the rest
+    is the host's, whose weights it then takes over. test_samples: that the device predicts, from
+    the first on. say: told about the progress.
     Raises ConfigError, BudgetError, DataError, ExportError as planning, reading and building do,
     DeviceError if the firmware fails.
     """

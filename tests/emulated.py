@@ -1,5 +1,6 @@
 """Processors that are not here. Without them a test skips by name; where
-FFEDGE_REQUIRE_EMULATORS is set it fails instead.
+FFEDGE_REQUIRE_EMULATORS is set it fails instead. Of those for microcontrollers, pip installs
+icicle and unicorn: FFEDGE_REQUIRE_MICROCONTROLLERS asks for these two; QEMU stays optional.
 """
 
 import os
@@ -11,9 +12,9 @@ import pytest
 from tools.arm_root import default_folder
 
 
-def _missing(words):
-    if os.environ.get("FFEDGE_REQUIRE_EMULATORS"):
-        pytest.fail(f"{words}, and FFEDGE_REQUIRE_EMULATORS is set")
+def _missing(words, variable="FFEDGE_REQUIRE_EMULATORS"):
+    if os.environ.get(variable):
+        pytest.fail(f"{words}, and {variable} is set")
     pytest.skip(words)
 
 
@@ -40,4 +41,5 @@ def microcontroller(name: str):
     try:
         return choose(name)
     except (ConfigError, MissingDependencyError) as error:
-        return _missing(str(error))
+        by_pip = "FFEDGE_REQUIRE_MICROCONTROLLERS" if name != "qemu" else ""
+        return _missing(str(error), by_pip)

@@ -3,6 +3,7 @@
 import struct
 
 import pytest
+from emulated import microcontroller
 from thumb import thumb_object
 
 from ffedge.firmware.cores import CORES
@@ -55,7 +56,8 @@ def program(core="m4f", roots=("main",)):
 
 @pytest.mark.parametrize("core", CORES)
 def test_calls_pointers_constants_and_variables_of_two_objects_meet(core):
-    unicorn = pytest.importorskip("unicorn")
+    microcontroller("unicorn")
+    import unicorn
     from unicorn import arm_const
 
     linked = program(core).link(PLACES, {"_outside": 50_000})

@@ -4,6 +4,7 @@ import struct
 
 import numpy as np
 import pytest
+from emulated import microcontroller
 
 from ffedge.defaults import choose_optimizer
 from ffedge.errors import ConfigError
@@ -19,6 +20,7 @@ from ffedge.recipe import Recipe
 from ffedge.rules import Group, Readout
 from ffedge.sources import load
 from ffedge.trainer import Trainer
+from firmware_sim.device import Device
 
 STEPS = 100
 
@@ -52,12 +54,7 @@ def small():
 
 
 def boot(firmware, emulator):
-    pytest.importorskip(emulator)
-    pytest.importorskip("firmware_sim.flash")
-    from firmware_sim.device import Device
-    from firmware_sim.emulator import choose
-
-    return Device(firmware, choose(emulator))
+    return Device(firmware, microcontroller(emulator))
 
 
 @pytest.mark.parametrize(("board", "rule", "emulator"), CASES)
