@@ -138,6 +138,11 @@ class Flash:
         self.powered = True
         cells.refresh(self.cells, True)
 
+    def restart(self, seed: int) -> None:
+        """A new part: erased, without wear, its power on, drawing from ``seed`` (32 bits)."""
+        self.powered = True
+        cells.restart(self.cells, seed)
+
     def refresh(self) -> None:
         """Time has passed: unstable bits may read differently."""
         cells.refresh(self.cells, False)
