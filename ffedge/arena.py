@@ -61,6 +61,11 @@ class Arena:
         return iter(self._views)
 
     @property
+    def words(self) -> np.ndarray[Any, Any]:
+        """The whole block as a view of uint32, as a device's program sees its RAM."""
+        return self._block[self._start : self._start + self.plan.peak].view(np.uint32)
+
+    @property
     def measured_bytes(self) -> int:
         """Bytes from the block's start to the end of the farthest array, by their addresses."""
         origin = self._block.ctypes.data + self._start

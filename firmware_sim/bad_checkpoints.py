@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ffedge.kernels.device import checkpoint
+from ffedge.kernels.device.checkpoint import BARE
 from ffedge.kernels.provider import kernel
 
 from . import cells as flash
@@ -16,7 +17,7 @@ RIGHT, ONE_SLOT, COMMIT_FIRST, TRUST_BLANK, NEWEST_STAYS = range(5)
 WAYS = ("right", "one-slot", "commit-first", "trust-blank", "newest-stays")
 
 
-@kernel()
+@kernel(**BARE)
 def choose(words, layout, state, bad):
     """Change the slot that ``save_begin`` chose."""
     if bad == ONE_SLOT:
@@ -27,7 +28,7 @@ def choose(words, layout, state, bad):
             state[checkpoint.TARGET] = np.uint32(np.uint32(1 - slot) * layout[checkpoint.SLOT])
 
 
-@kernel()
+@kernel(**BARE)
 def reads_blank(words, at, layout):
     """Whether the page at word ``at`` reads as erased."""
     for i in range(at, at + np.int64(layout[checkpoint.PAGE])):
@@ -36,13 +37,13 @@ def reads_blank(words, at, layout):
     return True
 
 
-@kernel()
+@kernel(**BARE)
 def program_commit(cells, commit):
     """Program the commit word at word ``commit``."""
     return flash.program(cells, commit, np.uint32(0), np.uint32(0))
 
 
-@kernel()
+@kernel(**BARE)
 def believe(words, table, layout, arena, counters):
     """``checkpoint.load`` by the commit word alone."""
     found = -1

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ffedge.kernels.device.checkpoint import BARE
 from ffedge.kernels.provider import kernel
 from ffedge.kernels.random import bits
 
@@ -76,14 +77,14 @@ def make(words: int, page: int, width: int, limit: int, endurance: int, seed: in
     )  # fmt: skip
 
 
-@kernel()
+@kernel(**BARE)
 def draw(cells):
     """32 random bits, the next ones of the seed."""
     cells.facts[DRAWS] += 1
     return bits(cells.facts[SEED], cells.facts[DRAWS])
 
 
-@kernel()
+@kernel(**BARE)
 def some(cells, eighths):
     """32 bits (uint32), each set with a chance of ``eighths`` / 8 (int, 0..8)."""
     if eighths == 8:
@@ -98,7 +99,7 @@ def some(cells, eighths):
     return found
 
 
-@kernel()
+@kernel(**BARE)
 def reread(cells, page):
     """Let the loose bits of a page read as something else."""
     size = cells.facts[PAGE]
@@ -110,7 +111,7 @@ def reread(cells, page):
         cells.now[at] = np.uint32(cells.settled[at] ^ loose)
 
 
-@kernel()
+@kernel(**BARE)
 def refresh(cells, power_up):
     """Draw what all loose bits read as; at a power-up (bool) also their pages' chances."""
     for page in range(cells.shaky.shape[0]):
@@ -120,14 +121,14 @@ def refresh(cells, power_up):
             reread(cells, page)
 
 
-@kernel()
+@kernel(**BARE)
 def starts(cells):
     """Count an operation; its mode if power fails during it, else -1."""
     cells.facts[OPERATIONS] += 1
     return cells.facts[MODE] if cells.facts[OPERATIONS] == cells.facts[CUT] else np.int64(-1)
 
 
-@kernel()
+@kernel(**BARE)
 def erase(cells, at):
     """Erase the page that begins at word ``at`` (int): OK, CUT_OFF or REFUSED (not a page)."""
     size = cells.facts[PAGE]
@@ -161,7 +162,7 @@ def erase(cells, at):
     return CUT_OFF if mode == AFTER else OK
 
 
-@kernel()
+@kernel(**BARE)
 def program(cells, at, low, high):
     """Program the flash word at word ``at`` with ``low`` and, if it is 8 bytes wide, ``high``.
 
@@ -204,7 +205,7 @@ def program(cells, at, low, high):
     return CUT_OFF if mode >= 0 else OK
 
 
-@kernel()
+@kernel(**BARE)
 def miscorrect(cells, at, mode):
     """One bit of an interrupted 8-byte word is wrong, or wrong at times."""
     place = draw(cells)
@@ -216,28 +217,32 @@ def miscorrect(cells, at, mode):
         cells.loose[i] = np.uint32(cells.loose[i] | bit)
 
 
-@kernel()
+@kernel(**BARE)
 def restart(cells, seed):
     """A new part: erased, without wear, drawing from ``seed`` (int)."""
-    cells.now[:] = ONES
-    cells.settled[:] = ONES
-    cells.loose[:] = 0
-    cells.writes[:] = 0
-    cells.wear[:] = 0
-    cells.shaky[:] = 0
+    for i in range(cells.now.shape[0]):
+        cells.now[i] = cells.settled[i] = ONES
+        cells.loose[i] = 0
+        cells.writes[i] = 0
+    for page in range(cells.wear.shape[0]):
+        cells.wear[page] = 0
+        cells.shaky[page] = 0
     for place in (OPERATIONS, CUT, MODE, DRAWS, ERASES, PROGRAMS):
         cells.facts[place] = 0
     cells.facts[SEED] = seed
 
 
-@kernel()
+@kernel(**BARE)
 def copy(source, target):
     """Make ``target`` what ``source`` is; both of the same geometry."""
-    target.now[:] = source.now
-    target.settled[:] = source.settled
-    target.loose[:] = source.loose
-    target.writes[:] = source.writes
-    target.wear[:] = source.wear
-    target.shaky[:] = source.shaky
-    target.chance[:] = source.chance
-    target.facts[:] = source.facts
+    for i in range(source.now.shape[0]):
+        target.now[i] = source.now[i]
+        target.settled[i] = source.settled[i]
+        target.loose[i] = source.loose[i]
+        target.writes[i] = source.writes[i]
+    for page in range(source.wear.shape[0]):
+        target.wear[page] = source.wear[page]
+        target.shaky[page] = source.shaky[page]
+        target.chance[page] = source.chance[page]
+    for place in range(FACTS):
+        target.facts[place] = source.facts[place]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from ffedge.kernels.device import checkpoint
+from ffedge.kernels.device.checkpoint import BARE
 from ffedge.kernels.provider import kernel
 
 from . import cells as flash
@@ -32,7 +33,7 @@ ENDINGS = ("identical", "lost", "not_identical", "broke_flash_rules", "save_fail
 CUTS = 5
 
 
-@kernel()
+@kernel(**BARE)
 def put(words, table, arena, counters):
     """Write a state's words, uint32, to their places in RAM."""
     at = 0
@@ -45,7 +46,7 @@ def put(words, table, arena, counters):
         counters[i] = words[at + i]
 
 
-@kernel()
+@kernel(**BARE)
 def holds(words, table, arena, counters):
     """Whether the RAM holds a state, bit for bit."""
     at = 0
@@ -61,7 +62,7 @@ def holds(words, table, arena, counters):
     return same
 
 
-@kernel()
+@kernel(**BARE)
 def save(cells, arena, table, counters, layout, state, bad):
     """One save, operation by operation: OK, CUT_OFF, REFUSED, or -1 if it gave up."""
     # Nothing reads what is loose between here and the end: the target is erased first.
@@ -96,7 +97,7 @@ def save(cells, arena, table, counters, layout, state, bad):
             return status
 
 
-@kernel()
+@kernel(**BARE)
 def wake(cells, arena, table, counters, layout, states, bad):
     """Power is back and the RAM is gone: the state that was loaded, 0 if none, -1 if unknown."""
     flash.refresh(cells, True)
@@ -117,7 +118,7 @@ def wake(cells, arena, table, counters, layout, states, bad):
     return -1
 
 
-@kernel()
+@kernel(**BARE)
 def live(cells, arena, table, counters, layout, states, state, cuts, bad, complete, stop):
     """(how it ended, cuts that happened, newest state whose save was completed).
 
@@ -171,7 +172,7 @@ def live(cells, arena, table, counters, layout, states, state, cuts, bad, comple
     return IDENTICAL, happened, complete
 
 
-@kernel()
+@kernel(**BARE)
 def sweep(
     cells, kept, arena, table, counters, layout, states, state, cuts, first, seconds, bad, seed,
     endings, failure,
@@ -205,7 +206,7 @@ def sweep(
             note(ending, 1 + happened, cuts, number, endings, failure)
 
 
-@kernel()
+@kernel(**BARE)
 def wander(
     cells, arena, table, counters, layout, states, state, cuts, lives, most, bad, seed,
     endings, failure,
@@ -227,7 +228,7 @@ def wander(
         note(ending, happened, own, cells.facts[flash.SEED], endings, failure)
 
 
-@kernel()
+@kernel(**BARE)
 def note(ending, happened, cuts, seed, endings, failure):
     """Count a life; keep the cuts and the seed of the first bad one."""
     endings[ending] += 1

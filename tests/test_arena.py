@@ -40,6 +40,16 @@ def test_views_of_the_same_moment_are_apart_and_others_share_bytes():
     assert np.shares_memory(arena["early"], arena["late"])
 
 
+def test_the_words_are_all_bytes_of_the_plan_and_a_view():
+    arena = Arena(place(NEEDS))
+
+    arena["label"][6] = -2
+    offset = next(b.offset for b in arena.plan.buffers if b.name == "label")
+
+    assert arena.words.nbytes == arena.plan.peak
+    assert arena.words[offset // 4 + 6] == 2**32 - 2
+
+
 def test_measured_bytes_equal_the_plan():
     arena = Arena(place(NEEDS))
 

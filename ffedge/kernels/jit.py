@@ -50,7 +50,6 @@ def compiled(function: Callable[..., Any], options: dict[str, Any]) -> Callable[
 
 def to_be_lowered(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
     """The same without run-time system: a kernel that allocates does not even compile."""
-    result: Callable[..., Any] = njit(
-        nogil=True, error_model="numpy", _nrt=False, no_cpython_wrapper=True, **options
-    )(function)
+    settings = {"_nrt": False, "no_cpython_wrapper": True} | options
+    result: Callable[..., Any] = njit(nogil=True, error_model="numpy", **settings)(function)
     return result

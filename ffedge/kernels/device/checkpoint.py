@@ -34,6 +34,9 @@ import numpy as np
 
 from ..provider import kernel
 
+#: Without Numba's run-time system: counting references would cost more than these short loops.
+BARE = {"_nrt": False}
+
 MAGIC = np.uint32(0x4B434646)
 FORMAT = 1
 
@@ -72,7 +75,7 @@ _NIBBLES = np.array(
 )  # fmt: skip
 
 
-@kernel()
+@kernel(**BARE)
 def crc_word(crc, word):
     """Take four more bytes, those of a little-endian uint32, into a CRC-32 (uint32)."""
     crc = np.uint32(crc ^ word)
@@ -81,14 +84,14 @@ def crc_word(crc, word):
     return crc
 
 
-@kernel()
+@kernel(**BARE)
 def newer(first, second):
     """Whether sequence number ``first`` comes after ``second``, both uint32: within 2**31."""
     ahead = (np.int64(first) - np.int64(second)) & np.int64(0xFFFFFFFF)
     return ahead != 0 and ahead < 0x80000000
 
 
-@kernel()
+@kernel(**BARE)
 def data_end(flash, start, layout):
     """Where the CRC of the slot at word ``start`` lies; -1 if its lengths do not fit the slot."""
     # The CRC and the commit word take two words of the flash.
@@ -103,7 +106,7 @@ def data_end(flash, start, layout):
     return np.int32(np.int32(start) + words)
 
 
-@kernel()
+@kernel(**BARE)
 def examine(flash, start, layout):
     """What the slot at word ``start`` is: BLANK, BROKEN, STRANGE (whole, not ours) or WHOLE.
 
@@ -128,7 +131,7 @@ def examine(flash, start, layout):
     return np.int32(WHOLE)
 
 
-@kernel()
+@kernel(**BARE)
 def newest(flash, layout):
     """(slot with the newest whole checkpoint or -1, whether the other slot is whole too, status).
 
@@ -149,7 +152,7 @@ def newest(flash, layout):
     return found, both, status
 
 
-@kernel()
+@kernel(**BARE)
 def copy_slot(flash, start, ranges, layout, arena, counters):
     """Copy the whole slot at word ``start`` into RAM; false if it reads differently by now."""
     crc, at = ERASED, np.int32(start)
@@ -174,7 +177,7 @@ def copy_slot(flash, start, ranges, layout, arena, counters):
     return flash[at] == np.uint32(~crc)
 
 
-@kernel()
+@kernel(**BARE)
 def load(flash, ranges, layout, arena, counters):
     """Bring the newest whole checkpoint back: LOADED, EMPTY, DAMAGED or FOREIGN.
 
@@ -196,7 +199,7 @@ def load(flash, ranges, layout, arena, counters):
     return np.int32(DAMAGED)
 
 
-@kernel()
+@kernel(**BARE)
 def save_begin(flash, layout, state):
     """Choose the slot that the next checkpoint goes to; ``save_next`` then does the work.
 
@@ -221,7 +224,7 @@ def save_begin(flash, layout, state):
     state[CRC] = ERASED
 
 
-@kernel()
+@kernel(**BARE)
 def next_word(arena, ranges, counters, layout, state):
     """The next word of header, ranges, counters and padding, taken into the CRC."""
     i = np.int32(state[NEXT])
@@ -244,7 +247,7 @@ def next_word(arena, ranges, counters, layout, state):
     return word
 
 
-@kernel()
+@kernel(**BARE)
 def save_next(flash, arena, ranges, counters, layout, state):
     """The next operation on the flash: DONE, ERASE, PROGRAM or FAILED.
 
