@@ -19,12 +19,17 @@ from ffedge.rules import NAMED_RULES
 from ffedge.sources import from_arrays, load
 from ffedge.trainer import Trainer
 
+from .cells import MODES
 from .device import Device
 from .emulated import Cuts, EmulatedDevice, cut_at_instructions, cut_at_operations
 from .emulator import choose
+from .power import Result, random_cuts, record, survive_all
 
 #: Samples between two saves.
 _PER_STAGE = 4
+
+#: Saves of a random life.
+_STAGES = 3
 
 
 def small_device(
@@ -53,15 +58,19 @@ def small_device(
 
 def cut_power(
     board: str, *, rule: str = "readout", emulator: str | None = None, every: int = 1,
-    every_instruction: int = 199, seed: int = 0, say: Callable[[str], None] = lambda words: None,
-) -> dict[str, Cuts]:  # fmt: skip
+    every_instruction: int = 199, random: int = 500, seed: int = 0,
+    say: Callable[[str], None] = lambda words: None,
+) -> tuple[dict[str, Cuts], list[Result]]:  # fmt: skip
     """Cuts at operations of the flash, and between instructions where the emulator can.
 
     every, every_instruction: one of so many operations, in each of four modes, and instructions.
+    random: lives with up to 4 cuts each, so that recovery and the next save are cut as well.
+    Returns cuts by place, and the random lives.
     """
-    if every < 1 or every_instruction < 1:
+    if every < 1 or every_instruction < 1 or random < 0:
         raise ConfigError(
-            f"power-cuts: expected steps of at least 1, got {every} and {every_instruction}"
+            "power-cuts: expected steps of at least 1 and random lives of at least 0, got "
+            f"{every}, {every_instruction} and {random}"
         )
     device = small_device(board, rule, emulator=emulator, seed=seed)
     say(f"cutting at operations of the flash of {board}")
@@ -69,8 +78,17 @@ def cut_power(
     if device.device.emulator.exact_limits:
         say(f"cutting at every {every_instruction}. instruction")
         found["instructions"] = cut_at_instructions(device, _PER_STAGE, every=every_instruction)
+    lives = []
+    if random:
+        say(f"{random:,} random lives")
+        states = record(device, _STAGES, _PER_STAGE)
+        # As many operations as the whole uncut run has.
+        within = found["flash operations"].cuts * every // len(MODES)
+        cuts = random_cuts(random, max(within, 1), seed=seed)
+        what = f"{board}, really trained: random, up to 4 cuts"
+        lives.append(survive_all(device, states, _PER_STAGE, cuts, what=what, seed=seed))
     device.device.close()
-    return found
+    return found, lives
 
 
 def describe(found: dict[str, Cuts]) -> dict[str, Any]:

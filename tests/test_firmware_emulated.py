@@ -73,33 +73,54 @@ def test_a_device_knows_how_much_it_has_learned_after_a_restart():
     assert (blank, emulated.learned()) == (0, 5)
 
 
-def test_the_command_counts_cuts_and_says_whether_all_is_well(capsys):
+@pytest.fixture
+def without_model(monkeypatch):
+    """The command's campaigns without an emulator have tests of their own."""
+    monkeypatch.setattr("firmware_sim.power.campaigns", lambda **_: [])
+
+
+def test_the_command_counts_cuts_and_says_whether_all_is_well(capsys, without_model):
     microcontroller("icicle")
     words = ["power-cuts", "--board", "nrf52840", "--every", "9", "--every-instruction", "4999"]
+    words += ["--random", "600"]
 
     assert main([*words, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert main(words) == 0
 
-    assert set(found) == {"flash operations", "instructions"}
-    assert all(cuts["clean"] and cuts["lost"] == 0 for cuts in found.values())
+    assert found["as_promised"]
+    assert set(found["board"]) == {"flash operations", "instructions"}
+    assert all(cuts["clean"] and cuts["lost"] == 0 for cuts in found["board"].values())
+    (lives,) = found["campaigns"]
+    assert lives["identical"] == lives["lives"] == 30
+    assert lives["cuts"] > 30
     assert "0 times neither" in capsys.readouterr().out
 
 
-def test_the_command_fails_where_something_is_lost(capsys, monkeypatch):
+def test_the_command_fails_where_something_is_lost(capsys, monkeypatch, without_model):
     microcontroller("icicle")
     monkeypatch.setattr("firmware_sim.emulated._find", lambda device, states: -1)
 
     code = main(
-        ["power-cuts", "--board", "nrf52840", "--every", "30", "--every-instruction", "9999"]
-    )
+        ["power-cuts", "--board", "nrf52840", "--every", "30", "--every-instruction", "9999",
+         "--random", "0"]
+    )  # fmt: skip
 
     assert code == 1
     assert ", 0 times the new one" in capsys.readouterr().out
 
 
+def test_without_a_board_no_emulator_is_asked_for(capsys, without_model, monkeypatch):
+    monkeypatch.setattr("firmware_sim.emulator.choose", lambda name=None: 1 / 0)
+
+    assert main(["power-cuts", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "campaigns": [], "board": {}, "as_promised": True,
+    }  # fmt: skip
+
+
 def test_cuts_at_less_than_every_operation_are_refused():
-    with pytest.raises(ConfigError, match="expected steps of at least 1, got 0 and 199"):
+    with pytest.raises(ConfigError, match="expected steps of at least 1 and random lives"):
         cut_power("nrf52840", every=0)
 
 

@@ -1,6 +1,7 @@
 """Power cuts at every operation of the flash: nothing is lost, and known-bad ways do lose."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,9 +19,10 @@ from firmware_sim.flash import Flash
 from firmware_sim.host import HostDevice, small_device
 from firmware_sim.power import (
     Campaign,
-    as_json,
+    as_promised,
     as_words,
-    main,
+    campaigns,
+    describe,
     random_cuts,
     record,
     survive,
@@ -152,7 +154,7 @@ def test_results_are_a_table_and_json():
 
     result = survive_all(device, states, 1, [[(3, 2)], [(5, 1), (9, 3)]], what="two lives")
 
-    (read,) = json.loads(as_json([result]))
+    (read,) = json.loads(json.dumps(describe([result])))
     assert (read["lives"], read["cuts"], read["identical"], read["lost"]) == (2, 3, 2, 0)
     head, line = table([result]).splitlines()
     assert head.split()[:4] == ["power", "cut", "at", "checkpoint"]
@@ -182,12 +184,14 @@ def test_a_host_device_refuses_batches_and_foreign_sizes():
 
 
 @jitted
-def test_the_command_prints_json_and_says_by_its_exit_code_whether_data_was_lost(capsys):
-    few = ["--saves", "1", "--random", "40", "--json"]
+def test_all_campaigns_lose_nothing_but_by_the_known_bad_ways():
+    results = campaigns(random=2000)
 
-    assert main(few) == 0
-    results = json.loads(capsys.readouterr().out)
-    assert len(results) == 4
-    assert sum(result["lost"] + result["not_identical"] for result in results) == 0
-    assert main([*few, "--saves", "2", "--way", "one-slot"]) == 1
-    assert json.loads(capsys.readouterr().out)[0]["lost"] > 0
+    assert as_promised(results)
+    assert [result.way for result in results] == [*["right"] * 4, *WAYS[1:]]
+    assert sum(result.lost + result.not_identical for result in results[:4]) == 0
+    assert all(result.lost + result.not_identical > 0 for result in results[4:])
+    assert not as_promised([*results[:4], replace(results[4], way="right")])
+    assert not as_promised([replace(results[0], way="one-slot")])
+    assert len(table(results).splitlines()) == 9
+    assert describe(results)[0]["clean"]
