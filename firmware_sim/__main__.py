@@ -18,6 +18,7 @@ from ffedge.scaling import KINDS
 from ffedge.units import short_bytes
 
 from .emulator import EMULATORS
+from .model_device import NoEmulator
 
 if TYPE_CHECKING:
     from .emulated import Cuts
@@ -53,8 +54,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--rate", type=float, metavar="R", help="learning rate (default: chosen)")
     run.add_argument("--scaling", choices=KINDS, help="of the features (default: chosen)")
     run.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
-    run.add_argument("--emulator", choices=EMULATORS,
-                     help="default: the first of these that is installed")  # fmt: skip
+    run.add_argument("--emulator", choices=(*EMULATORS, NoEmulator.name),
+                     help="default: the first that is installed; model: none, the device's program "
+                          "on this machine")  # fmt: skip
     run.add_argument("--device-steps", type=int, default=None, metavar="N",
                      help="updates that the device makes itself before it takes over the host's "
                           "weights (default: about a minute of them)")  # fmt: skip

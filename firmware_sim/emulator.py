@@ -105,7 +105,9 @@ def choose(name: str | None = None) -> Emulator:
             return _make(candidate)
         except (ConfigError, MissingDependencyError):
             continue
-    raise MissingDependencyError("icicle-emu", "emu", "running firmware")
+    raise MissingDependencyError(
+        "icicle-emu", "emu", "running firmware (`--emulator model` needs none, and proves less)"
+    )
 
 
 def _make(name: str) -> Emulator:

@@ -21,6 +21,7 @@ from ffedge.sources import Dataset
 from ffedge.trainer import Trainer
 
 from .device import Device
+from .model_device import ModelDevice
 
 Array = np.ndarray[Any, Any]
 
@@ -43,7 +44,7 @@ class LockstepTrainer(Trainer):
                 f"{network.precision}, {recipe.batch_size} and {recipe.schedule}"
             )
         super().__init__(network, recipe)
-        self.device: Device | None = None
+        self.device: Device | ModelDevice | None = None
         self.device_steps, self.steps_done = device_steps, 0
         self.identical, self.different = True, ""
         self._rates: Array | None = None

@@ -23,7 +23,8 @@ class Report:
     """One run on one board.
 
     test_accuracy: share of ``test_samples`` that the device itself predicted right, 0..1.
-    ram_bytes: stack, mailbox, arena and data together; stack_bytes: the most that was used of it.
+    ram_bytes: stack, mailbox, arena and data together; stack_bytes: the most that was used of
+    it; None at the model-only level.
     flash_bytes: code, constants and both checkpoint slots; code_bytes: code alone.
     instructions_per_step: of an update by one sample; None if the emulator does not count.
     cycles_per_step, seconds_per_step, energy_per_step_joule: estimates, see ``energy``.
@@ -48,7 +49,7 @@ class Report:
     resumed: bool | None
     ram_bytes: int
     ram_available: int
-    stack_bytes: int
+    stack_bytes: int | None
     stack_available: int
     flash_bytes: int
     flash_available: int
@@ -74,6 +75,7 @@ class Report:
     def text(self) -> str:
         """For people, about 30 lines."""
         same = "the host's, byte for byte" if self.host_identical else "NOT the host's"
+        used = "unknown" if self.stack_bytes is None else f"{self.stack_bytes:,} B"
         lines = [
             f"board     {self.board}, {self.core}; emulator {self.emulator}",
             f"network   {self.network}, int8, rule {self.rule}; {self.data}, {self.epochs} epochs",
@@ -81,7 +83,7 @@ class Report:
             "right, predicted on the device",
             f"weights   {same}, after {self.device_steps:,} of {self.steps:,} steps on the device",
             f"RAM       {show_bytes(self.ram_bytes)} of {show_bytes(self.ram_available)}; "
-            f"stack {self.stack_bytes:,} B of {self.stack_available:,} B used",
+            f"stack {used} of {self.stack_available:,} B used",
             f"flash     {show_bytes(self.flash_bytes)} of {show_bytes(self.flash_available)}; "
             f"code {self.code_bytes:,} B",
         ]

@@ -27,6 +27,7 @@ from .device import Device
 from .emulator import choose
 from .fits import fits, widest
 from .lockstep import LockstepTrainer
+from .model_device import ModelDevice, NoEmulator
 from .report import Part, Report
 
 Array = np.ndarray[Any, Any]
@@ -39,6 +40,12 @@ _CODE = 16 * 1024
 
 #: The share of the data kept for the test where they bring none.
 _TEST_SHARE = 0.2
+
+
+#: The level without an emulator.
+MODEL = NoEmulator.name
+
+AnyDevice = Device | ModelDevice
 
 
 def simulate(
@@ -65,11 +72,13 @@ def simulate(
     ones that fill the board's RAM. scaling: as for ``ffedge train``; for None chosen. epochs:
     passes over the data. device_steps: updates that the device makes itself, 0 for none; the rest
     is the host's, whose weights it then takes over. test_samples: that the device predicts, from
-    the first on. say: told about the progress.
+    the first on. emulator: a name of ``EMULATORS``, "model" for none, None for the first that is
+    installed. say: told about the progress.
     Raises ConfigError, BudgetError, DataError, ExportError as planning, reading and building do,
     DeviceError if the firmware fails.
     """
-    chosen, cpu = board_named(board), choose(emulator)
+    chosen = board_named(board)
+    cpu = None if emulator == MODEL else choose(emulator)
     if device_steps < 0 or test_samples < 1:
         raise ConfigError(
             "simulate: expected device_steps >= 0 and test_samples >= 1, got "
@@ -84,7 +93,7 @@ def simulate(
     model = Model(trainer.network, trainer.params, rest.classes, rest.feature_shape)
     say(f"building {trainer.network.text} for {chosen.title}")
     firmware = build(model, chosen, recipe=trainer.recipe)
-    device = Device(firmware, cpu, seed=seed)
+    device = ModelDevice(firmware, seed=seed) if cpu is None else Device(firmware, cpu, seed=seed)
     trainer.device = device if device_steps else None
     _train(trainer, rest, say)
     steps = device.runs["train"]
@@ -132,7 +141,7 @@ def _train(trainer: LockstepTrainer, data: Dataset, say: Callable[[str], None]) 
     trainer.finish()
 
 
-def _measure(device: Device, steps: int) -> tuple[dict[str, float], float | None]:
+def _measure(device: AnyDevice, steps: int) -> tuple[dict[str, float], float | None]:
     """(instructions a step by function, cycles a step), as far as the emulator knows."""
     if not steps or device.emulator.instructions is None:
         return {}, None
@@ -151,7 +160,7 @@ def _measure(device: Device, steps: int) -> tuple[dict[str, float], float | None
 
 
 def _save_and_restart(
-    device: Device, say: Callable[[str], None]
+    device: AnyDevice, say: Callable[[str], None]
 ) -> tuple[bool | None, dict[str, float] | None]:
     """Save, lose the RAM, load: whether the same came back, and what the save cost."""
     if device.flash is None:
@@ -176,7 +185,7 @@ def _save_and_restart(
 
 
 def _test(
-    device: Device, model: Model, test: Dataset, count: int, say: Callable[[str], None]
+    device: AnyDevice, model: Model, test: Dataset, count: int, say: Callable[[str], None]
 ) -> tuple[float, bool]:
     """(share that the device predicts right, whether it predicts what the host does)."""
     rows = np.arange(count) if test.rows is None else test.rows[:count]
@@ -191,7 +200,7 @@ def _test(
 
 
 def _report(
-    device: Device, trainer: LockstepTrainer, data: str, accuracy: float, tested: int,
+    device: AnyDevice, trainer: LockstepTrainer, data: str, accuracy: float, tested: int,
     identical: bool, resumed: bool | None, saved: dict[str, float] | None,
     kernels: dict[str, float], cycles: float | None,
 ) -> Report:  # fmt: skip

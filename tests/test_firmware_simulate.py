@@ -52,6 +52,22 @@ def test_a_device_trains_saves_and_predicts_as_the_host_does(board, rule, emulat
     assert bool(report.kernels) == (emulator == "unicorn")
 
 
+@pytest.mark.parametrize("rule", ["readout", "group", "group-mean"])
+def test_the_model_alone_does_the_same_without_an_emulator(rule, monkeypatch):
+    monkeypatch.setattr("firmware_sim.simulate.choose", lambda name: 1 / 0)
+
+    report = simulate(
+        "nrf52840", "digits", epochs=1, hidden=(24, 17), rule=rule, emulator="model",
+        device_steps=64, test_samples=40,
+    )  # fmt: skip
+
+    assert report.host_identical
+    assert report.resumed
+    assert report.emulator == "model"
+    assert report.stack_bytes is report.instructions_per_step is None
+    assert "stack unknown of 1,024 B used" in report.text()
+
+
 def test_emulators_agree_on_instructions_and_their_kinds_on_kernels():
     microcontroller("icicle")
     microcontroller("unicorn")
