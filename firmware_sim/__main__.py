@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# The device's own kernels are in no compiled library: Numba, which the firmware needs, runs them.
+os.environ.setdefault("FFEDGE_KERNELS", "jit")
+
 import argparse
 import json
 import sys
