@@ -12,7 +12,8 @@ Rounding. Forward: halves up, the half folded into the bias, one shift. Updates:
 random numbers that depend on seed, step, layer, input and unit alone.
 
 ``vector`` holds the instruction sets, ``dot4`` and ``single`` the vector primitives of a batch and
-of one sample, ``dense`` product and update, ``stream`` one sample's update, ``normalize`` the
-length, ``classes`` the softmax in integers, ``readout`` and ``group`` the rules' errors, ``step``
-them all in order, ``input`` the way in.
+of one sample, ``scalar`` and ``packed`` the latter for microcontrollers, ``dense`` product and
+update, ``stream`` one sample's update, ``normalize`` the length, ``classes`` the softmax in
+integers, ``readout`` and ``group`` the rules' errors, ``step`` them all in order, ``input`` the
+way in.
 """

@@ -131,10 +131,11 @@ def _step_row(terms, factor, row_word, shift, unit_words, row):
     Noise: the lowest ``shift`` bits of ``row_word`` plus each unit's word. All of it fits 32
     bits, which the masks tell LLVM: it is vectorised in lanes of 32.
     """
-    mask, fall = np.int32((1 << shift) - 1), np.int32(shift)
-    word = np.int32(np.int64(row_word) & np.int64(mask))
+    mask, fall = np.uint32((1 << shift) - 1), np.int32(shift)
+    word = np.int32(np.uint32(row_word) & mask)
     for j in range(row.shape[0]):
-        noise = np.int32(np.int32(word + np.int32(unit_words[j])) & mask)
+        # Masked first: the sum stays within 32 bits.
+        noise = np.int32(np.int32(word + np.int32(unit_words[j] & mask)) & np.int32(mask))
         step = shift_right(np.int32(np.int32(factor * np.int32(terms[j])) + noise), fall)
         step = min(max(step, np.int32(-127)), np.int32(127))
         value = np.int32(np.int32(row[j]) + step)

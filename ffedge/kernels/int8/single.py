@@ -64,7 +64,7 @@ def _plain_listed(panels: int) -> Callable[..., None]:
 
 
 def _plain_round(column: int) -> Callable[..., int]:
-    def rank_one(inputs, index, count, d, d0, units, w, w0):
+    def round_column(inputs, index, count, d, d0, units, w, w0):
         w, deltas = w.reshape(-1), d[d0 : d0 + PANEL].astype(np.int32)[:, None]
         rows = inputs.reshape(-1, 4).view(np.uint8).reshape(-1, 4, 4)
         changed = 0
@@ -79,7 +79,7 @@ def _plain_round(column: int) -> Callable[..., int]:
             line[:] = new
         return changed
 
-    return rank_one
+    return round_column
 
 
 def _plain_dot() -> Callable[..., int]:
@@ -165,11 +165,11 @@ def _vector_round(path: str, column: int) -> Callable[..., int]:
         return changes.over(count, visit)
 
     @intrinsic
-    def rank_one(typing, inputs, index, count, d, d0, units, w, w0):
+    def round_column(typing, inputs, index, count, d, d0, units, w, w0):
         n = types.int64
         return types.int64(inputs, index, n, d, n, units, w, n), codegen
 
-    return rank_one
+    return round_column
 
 
 def _steps_of_ones(vec: Vectors, deltas: Any) -> Callable[[Any, Any], Any]:
