@@ -86,23 +86,7 @@ class HostDevice:
 
     def save(self) -> int:
         """Write a checkpoint; DONE or FAILED. Raises PowerCut as the flash does."""
-        state = np.zeros(checkpoint.STATE_WORDS, np.uint32)
-        self.flash.refresh()
-        words = self.flash.words
-        checkpoint.save_begin(words, self._layout, state)
-        counters = self._counters()
-        while True:
-            code = checkpoint.save_next(
-                words, self._words, self._table, counters, self._layout, state
-            )  # fmt: skip
-            address = self.flash.address + 4 * int(state[checkpoint.ADDRESS])
-            if code == checkpoint.ERASE:
-                self.flash.erase(address)
-            elif code == checkpoint.PROGRAM:
-                low, high = state[checkpoint.LOW], state[checkpoint.HIGH]
-                self.flash.program(address, int(low), int(high))
-            else:
-                return int(code)
+        return save_into(self.flash, self.store, self._words, self._counters())
 
     def saved_bytes(self) -> bytes:
         """All that a checkpoint holds, as it stands in RAM."""
@@ -112,6 +96,26 @@ class HostDevice:
 
     def _counters(self) -> Array:
         return np.array([layer.updates for layer in self.run.layers], np.uint32)
+
+
+def save_into(flash: Flash, store: Store, arena: Array, counters: Array) -> int:
+    """Do the operations that the checkpoint's kernels ask for; DONE or FAILED.
+
+    arena: uint32, the device's whole. counters: uint32 (layers,). Raises PowerCut as the flash does.
+    """
+    state = np.zeros(checkpoint.STATE_WORDS, np.uint32)
+    flash.refresh()
+    words, layout, table = flash.words, store.layout, store.table
+    checkpoint.save_begin(words, layout, state)
+    while True:
+        code = checkpoint.save_next(words, arena, table, counters, layout, state)
+        address = flash.address + 4 * int(state[checkpoint.ADDRESS])
+        if code == checkpoint.ERASE:
+            flash.erase(address)
+        elif code == checkpoint.PROGRAM:
+            flash.program(address, int(state[checkpoint.LOW]), int(state[checkpoint.HIGH]))
+        else:
+            return int(code)
 
 
 def small_device(

@@ -16,6 +16,7 @@ from ffedge.errors import DeviceError
 from ffedge.kernels.device import checkpoint, program
 
 from .flash import Flash
+from .host import save_into
 
 if TYPE_CHECKING:
     from ffedge.firmware.image import Firmware
@@ -96,26 +97,13 @@ class ModelDevice:
     def save(self) -> None:
         """Save the weights to flash. Raises DeviceError if they do not hold; PowerCut."""
         assert self.flash is not None
-        store = self.firmware.data.store
-        state = np.zeros(checkpoint.STATE_WORDS, np.uint32)
-        self.flash.refresh()
-        words, arena, layout = self.flash.words, self._arena.view(np.uint32), store.layout
-        checkpoint.save_begin(words, layout, state)
-        while True:
-            code = checkpoint.save_next(words, arena, store.table, self._counters, layout, state)
-            address = self.flash.address + 4 * int(state[checkpoint.ADDRESS])
-            if code == checkpoint.ERASE:
-                self.flash.erase(address)
-            elif code == checkpoint.PROGRAM:
-                low, high = state[checkpoint.LOW], state[checkpoint.HIGH]
-                self.flash.program(address, int(low), int(high))
-            elif code == checkpoint.DONE:
-                return
-            else:
-                raise DeviceError(
-                    "save: expected the flash to hold what was programmed, got other words; the "
-                    "checkpoint of before is still there", status=int(code),
-                )  # fmt: skip
+        store, arena = self.firmware.data.store, self._arena.view(np.uint32)
+        status = save_into(self.flash, store, arena, self._counters)
+        if status != checkpoint.DONE:
+            raise DeviceError(
+                "save: expected the flash to hold what was programmed, got other words; the "
+                "checkpoint of before is still there", status=status,
+            )  # fmt: skip
 
     def load(self) -> int:
         """Load the newest whole checkpoint; 0 if there was one."""
