@@ -101,7 +101,7 @@ class HostDevice:
 def save_into(flash: Flash, store: Store, arena: Array, counters: Array) -> int:
     """Do the operations that the checkpoint's kernels ask for; DONE or FAILED.
 
-    arena: uint32, the device's whole. counters: uint32 (layers,). Raises PowerCut as the flash does.
+    arena: uint32, all of the device. counters: uint32 (layers,). Raises PowerCut as the flash does.
     """
     state = np.zeros(checkpoint.STATE_WORDS, np.uint32)
     flash.refresh()
