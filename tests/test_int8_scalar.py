@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 
+from ffedge.kernels import provider
 from ffedge.kernels.int8 import scalar, single
 from ffedge.kernels.provider import kernel
 
-pytestmark = pytest.mark.kernels
+pytestmark = [
+    pytest.mark.kernels,
+    pytest.mark.skipif(provider.NAME == "library", reason="no library has a device's kernels"),
+]
 
 QUADS = 12
 
