@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..errors import ConfigError, MissingDependencyError
 from .cores import Core
+
+
+def machine_of(core: Core) -> tuple[Any, str]:
+    """(LLVM's target machine, the lines of IR that name it); llvmlite must be there."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    machine = llvm.Target.from_triple(core.triple).create_target_machine(
+        cpu=core.cpu, features=core.features, opt=2, reloc="static", codemodel="default"
+    )
+    head = f'target datalayout = "{machine.target_data}"\ntarget triple = "{core.triple}"\n'
+    return machine, head
 
 
 def emit_object(text: str, core: Core) -> bytes:
@@ -15,12 +30,7 @@ def emit_object(text: str, core: Core) -> bytes:
         import llvmlite.binding as llvm
     except ImportError:
         raise MissingDependencyError("llvmlite", "jit", "building firmware") from None
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
-    machine = llvm.Target.from_triple(core.triple).create_target_machine(
-        cpu=core.cpu, features=core.features, opt=2, reloc="static", codemodel="default"
-    )
-    head = f'target triple = "{core.triple}"\ntarget datalayout = "{machine.target_data}"\n'
+    machine, head = machine_of(core)
     try:
         module = llvm.parse_assembly(head + text)
         module.verify()

@@ -12,16 +12,22 @@ from numba.core import types as untyped_types
 from numba.core.compiler_lock import global_compiler_lock
 from numba.np import arrayobj
 
-from ..lowering.lower import NUMBERS, find_kernels, never_run, with_callees
+from ..kernels.views import MANY
+from ..lowering.lower import (
+    NUMBERS,
+    array_value,
+    find_kernels,
+    never_run,
+    optimise,
+    retargeted,
+    with_callees,
+)
 from ..lowering.relocations import LinkError
 from .cores import Core
+from .emit import machine_of
+from .interface_ir import ATTRIBUTES
 
 types: Any = untyped_types
-
-#: Elements that an array from C claims to have.
-_MANY = 0x7FFFFFF
-
-_ATTRIBUTES = 'nounwind optsize "no-builtins"'
 
 
 def lower(
@@ -37,22 +43,21 @@ def lower(
         )
     never_run()
     _never_from_the_end()
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
-    machine = llvm.Target.from_triple(core.triple).create_target_machine(
-        cpu=core.cpu, features=core.features, opt=2, reloc="static", codemodel="default"
-    )
-    head = f'target datalayout = "{machine.target_data}"\ntarget triple = "{core.triple}"\n'
+    machine, head = machine_of(core)
     whole = llvm.parse_assembly(head)
     seen: dict[int, Any] = {}
     for symbol, (name, words) in exports.items():
         for text in _texts(name, words, symbol, seen):
-            whole.link_in(llvm.parse_assembly(head + _retargeted(text)))
+            whole.link_in(llvm.parse_assembly(head + retargeted(text, ATTRIBUTES)))
     _name(whole, kept)
     text = re.sub(r"call (?:fast )?float @sqrtf\(", "call float @llvm.sqrt.f32(", str(whole))
     text = re.sub(r"^declare float @(?:sqrtf|llvm\.sqrt\.f32)\(.*\n", "", text, flags=re.MULTILINE)
     whole = llvm.parse_assembly(text + "declare float @llvm.sqrt.f32(float)\n")
-    return _optimised(whole, machine, set(exports))
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False
+    optimise(whole, machine, exports, options)
+    emitted: bytes = machine.emit_object(llvm.parse_assembly(_in_sections(str(whole))))
+    return emitted
 
 
 def _never_from_the_end() -> None:
@@ -88,8 +93,10 @@ def _c_function(compiled: Any, symbol: str) -> str:
     ]  # fmt: skip
     function = ir.Function(module, ir.FunctionType(int32, kinds), symbol)
     builder = ir.IRBuilder(function.append_basic_block())
+    # How long an array from C is, nobody knows.
+    many = [context.get_value_type(types.intp)(MANY)]
     values = [
-        _array(context, builder, kind, value) if isinstance(kind, types.Array) else value
+        array_value(context, builder, kind, value, many) if isinstance(kind, types.Array) else value
         for kind, value in zip(signature.args, function.args, strict=True)
     ]
     kernel = context.declare_function(module, compiled.fndesc)
@@ -98,32 +105,6 @@ def _c_function(compiled: Any, symbol: str) -> str:
     )
     builder.ret(builder.select(status.is_error, int32(-1), value))
     return str(module)
-
-
-def _array(context: Any, builder: Any, kind: Any, data: Any) -> Any:
-    """Numba's structure of a flat array at ``data``."""
-    intp = context.get_value_type(types.intp)
-    size = intp(context.get_abi_sizeof(context.get_data_type(kind.dtype)))
-    fields = {name: i for i, name in enumerate(context.data_model_manager[kind]._fields)}
-    value: Any = ir.Constant(context.get_value_type(kind), None)
-    one = ir.ArrayType(intp, 1)
-    parts = {
-        "data": data, "itemsize": size, "nitems": intp(_MANY),
-        "shape": ir.Constant(one, [intp(_MANY)]), "strides": ir.Constant(one, [size]),
-    }  # fmt: skip
-    for field, part in parts.items():
-        value = builder.insert_value(value, part, fields[field])
-    return value
-
-
-def _retargeted(text: str) -> str:
-    text = re.sub(r"^target (?:datalayout|triple) = .*\n", "", text, flags=re.MULTILINE)
-    return re.sub(
-        r"^(define [^\n]*?\))([^\n(){}]*?)\s*\{$",
-        rf"\1 {_ATTRIBUTES}\2 {{",
-        text,
-        flags=re.MULTILINE,
-    )
 
 
 def _name(module: Any, kept: Sequence[str]) -> None:
@@ -160,27 +141,11 @@ def _parts(mangled: str) -> list[str] | None:
     return [part.removesuffix("_") for part in parts[2:]]
 
 
-def _optimised(module: Any, machine: Any, exports: set[str]) -> bytes:
-    for item in [*module.functions, *module.global_variables]:
-        if not item.is_declaration and item.name not in exports:
-            item.linkage = "internal"
-    module.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False
-    builder = llvm.create_pass_builder(machine, options)
-    for _ in range(2):
-        builder.getModulePassManager().run(module, builder)
-    outside = [
-        item.name for item in module.functions
-        if item.is_declaration and not item.name.startswith("llvm.")
-    ]  # fmt: skip
-    if outside:
-        raise LinkError(f"lowering: expected kernels that call nothing, got a call of {outside[0]}")
-    text = re.sub(
+def _in_sections(text: str) -> str:
+    """Every function in a section of its own, so that a linker takes only what is called."""
+    return re.sub(
         r'^(define [^\n]*?@"?([\w.]+)"?\([^\n]*?)( (?:\{|personality))',
         r'\1 section ".text.\2"\3',
-        str(module),
+        text,
         flags=re.MULTILINE,
     )
-    emitted: bytes = machine.emit_object(llvm.parse_assembly(text))
-    return emitted

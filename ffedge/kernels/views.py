@@ -22,7 +22,7 @@ import numpy as np
 from .provider import COMPILES
 
 #: Elements that a view of unknown length claims.
-_MANY = 0x7FFFFFF
+MANY = 0x7FFFFFF
 
 
 def _plain_flat(dtype: type) -> Callable[..., Any]:
@@ -69,7 +69,7 @@ def _flat(code: str) -> Callable[..., Any]:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, args[0])
         data = builder.gep(array.data, [args[1]])
-        many = context.get_value_type(types.intp)(_MANY)
+        many = context.get_value_type(types.intp)(MANY)
         return _array(context, builder, kind, data, [many])
 
     @intrinsic

@@ -13,7 +13,7 @@ import importlib
 import pkgutil
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,13 +98,17 @@ def main(arguments: list[str]) -> int:
         names.append(symbol)
         print(number, *results)
         small = name.startswith(_ONCE) or _rare(words, read_table()[name])
-        size = " optsize minsize" if small else ""
+        attributes = f'nounwind "no-builtins" "tune-cpu"="{tuned_for}"'
+        attributes += " optsize minsize" if small else ""
         for text in texts:
-            whole.link_in(llvm.parse_assembly(head + _retargeted(text, tuned_for, size)))
+            whole.link_in(llvm.parse_assembly(head + retargeted(text, attributes)))
     whole.link_in(llvm.parse_assembly(head + _intrinsics(whole)))
     if architecture == "x86_64" and "avx" not in known[path]:
         whole = llvm.parse_assembly(_with_floor(str(whole)))
-    Path(output).write_bytes(_optimised(whole, machine, names))
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = options.slp_vectorization = True
+    optimise(whole, machine, set(names), options)
+    Path(output).write_bytes(machine.emit_object(whole))
     return 0
 
 
@@ -241,29 +245,29 @@ def _record_function(
 def _array(context: Any, builder: Any, kind: Any, descriptor: Any) -> Any:
     """Numba's array structure of the descriptor: data, then the shape; C-contiguous."""
     int64 = ir.IntType(64)
-    numbers = [
+    data, *extents = (
         builder.load(builder.gep(descriptor, [ir.Constant(int64, i)])) for i in range(1 + kind.ndim)
-    ]
-    itemsize = context.get_abi_sizeof(context.get_data_type(kind.dtype))
-    strides: list[Any] = []
-    nbytes = ir.Constant(int64, itemsize)
-    for size in reversed(numbers[1:]):
-        strides.insert(0, nbytes)
-        nbytes = builder.mul(nbytes, size, flags=["nsw"])
+    )
+    pointer = context.get_value_type(types.CPointer(kind.dtype))
+    return array_value(context, builder, kind, builder.inttoptr(data, pointer), extents)
+
+
+def array_value(context: Any, builder: Any, kind: Any, data: Any, extents: list[Any]) -> Any:
+    """Numba's structure of a contiguous array at ``data``; extents: of its dimensions."""
+    itemsize = extents[0].type(context.get_abi_sizeof(context.get_data_type(kind.dtype)))
+    strides: list[Any] = [itemsize]
+    for size in reversed(extents[1:]):
+        strides.insert(0, builder.mul(strides[0], size, flags=["nsw"]))
     fields = {name: i for i, name in enumerate(context.data_model_manager[kind]._fields)}
     value: Any = ir.Constant(context.get_value_type(kind), None)
-
-    def put(part: Any, name: str) -> None:
+    parts = {
+        "data": data, "shape": cgutils.pack_array(builder, extents),
+        "strides": cgutils.pack_array(builder, strides), "itemsize": itemsize,
+        "nitems": functools.reduce(builder.mul, extents),
+    }  # fmt: skip
+    for name, part in parts.items():
         # Not through memory: only so does LLVM see in time that the last stride is a constant.
-        nonlocal value
         value = builder.insert_value(value, part, fields[name])
-
-    put(builder.inttoptr(numbers[0], context.get_value_type(types.CPointer(kind.dtype))), "data")
-    put(cgutils.pack_array(builder, numbers[1:]), "shape")
-    put(cgutils.pack_array(builder, strides), "strides")
-    put(ir.Constant(int64, itemsize), "itemsize")
-    nitems = functools.reduce(builder.mul, numbers[1:])
-    put(nitems, "nitems")
     return value
 
 
@@ -288,13 +292,12 @@ def _rare(words: tuple[str, ...], all_: list[tuple[str, ...]]) -> bool:
     return False
 
 
-def _retargeted(text: str, tuned_for: str, size: str = "") -> str:
-    """IR without the host's layout, scheduled for one processor.
+def retargeted(text: str, attributes: str) -> str:
+    """IR without the host's layout, every function with ``attributes``.
 
-    "no-builtins" keeps LLVM from turning loops into calls of memset.
+    Among them "no-builtins", which keeps LLVM from turning loops into calls of memset.
     """
     text = re.sub(r"^target (?:datalayout|triple) = .*\n", "", text, flags=re.MULTILINE)
-    attributes = f'nounwind "no-builtins" "tune-cpu"="{tuned_for}"{size}'
     return re.sub(
         r"^(define [^\n]*?\))([^\n(){}]*?)\s*\{$",
         rf"\1 {attributes}\2 {{",
@@ -309,17 +312,15 @@ def _with_floor(text: str) -> str:
     return text.replace(*_FLOOR_CALL) + _FLOOR
 
 
-def _optimised(module: Any, machine: Any, exports: list[str]) -> bytes:
-    wanted = set(exports)
-    for function in module.functions:
-        if not function.is_declaration and function.name not in wanted:
-            function.linkage = "internal"
-    for variable in module.global_variables:
-        if not variable.is_declaration:
-            variable.linkage = "internal"
+def optimise(module: Any, machine: Any, exports: Collection[str], options: Any) -> None:
+    """Run LLVM's passes for the target; all but ``exports`` may be changed or dropped.
+
+    Raises LinkError if anything from outside is still called.
+    """
+    for item in (*module.functions, *module.global_variables):
+        if not item.is_declaration and item.name not in exports:
+            item.linkage = "internal"
     module.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
-    options.loop_vectorization = options.slp_vectorization = True
     builder = llvm.create_pass_builder(machine, options)
     # Twice, as Numba does: what the first pass takes in, the second sees as one loop.
     for _ in range(2):
@@ -330,8 +331,6 @@ def _optimised(module: Any, machine: Any, exports: list[str]) -> bytes:
     ]  # fmt: skip
     if outside:
         raise LinkError(f"lowering: expected kernels that call nothing, got a call of {outside[0]}")
-    emitted: bytes = machine.emit_object(module)
-    return emitted
 
 
 if __name__ == "__main__":
