@@ -8,7 +8,6 @@ numbers depend on seed, layer, update, input, unit and sample only.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,11 +18,12 @@ from .kernels import batch
 from .kernels.int8 import dense, group, normalize, readout, start, step
 from .kernels.int8 import input as int8_input
 from .kernels.int8.input import INPUT_EXP
-from .layers import OUTPUT_EXP, forward_shift, readout_exponent, weight_exponent
+from .layers import OUTPUT_EXP, readout_exponent, weight_exponent
 from .network import Network, cut_of
 from .recipe import Recipe
 from .rules import Group, Readout
 from .run import Run
+from .scales_int8 import constants, layer_seed, rate_of, scales_of, smallest_group
 from .sources import Dataset
 from .sources.residency import RowReader, row_reader
 
@@ -34,20 +34,6 @@ Array = np.ndarray[Any, Any]
 
 _ALL_ROWS = np.empty(0, np.int32)
 _NO_GAIN = np.float32(0)
-
-
-def fixed_point(value: float) -> tuple[int, int]:
-    """(mantissa, exponent) with ``value`` = mantissa * 2**-exponent, mantissa in 2**14..2**15.
-
-    Exact to 15 bits: a learning rate as the integer kernels take it.
-    """
-    fraction, power = math.frexp(value)
-    return round(fraction * 2**15), 15 - power
-
-
-def layer_seed(seed: int, index: int) -> int:
-    """The stream of the random numbers of a layer's updates, 0..2**32-1."""
-    return (seed + 0x9E3779B9 * index) % 2**32
 
 
 class Lane:
@@ -71,8 +57,9 @@ class Int8Layer:
         self.params = {name: arena[f"layer{index}.{name}"] for name in parameters(network, index)}
         self.weight, self.bias = self.params["weight"], self.params["bias"]
         self.out, self.length = arena[f"layer{index}.out"], lane.length
-        self.weight_exp = weight_exponent(self.inputs)
-        self.shift = np.int32(forward_shift(self.inputs))
+        self.scales = scales_of(network, index)
+        self.shift = np.int32(self.scales.shift)
+        self.smallest_group = smallest_group(network, index)
         self.gain = np.float32(2**INPUT_EXP) * np.sqrt(np.float32(self.width))
         self.active, self.updates = False, 0
         self.loss, self.right, self.seen, self.goodness = 0.0, 0.0, 0, 0.0
@@ -135,7 +122,6 @@ class Int8Run:
         assert isinstance(rule, Readout | Group)
         self._rule = rule
         self._smoothing = np.int32(round(rule.smoothing * 2**15))
-        self._votes = network.score_exponent
         if recipe is None:
             self._begin_rule()
 
@@ -143,7 +129,8 @@ class Int8Run:
         """Random starting weights from the recipe's seed: the float32 ones, rounded."""
         for layer in self.layers:
             seed = (self.seed * 0x01000193 + layer.index * 2) % 2**32
-            scale = np.float32((1.0 / layer.inputs) ** 0.5) * np.float32(2.0**layer.weight_exp)
+            exponent = weight_exponent(layer.inputs)
+            scale = np.float32((1.0 / layer.inputs) ** 0.5) * np.float32(2.0**exponent)
             start.fill_weights(seed, layer.inputs, layer.width, scale, layer.weight)
             # The half of the forward rounding lives in the bias.
             layer.bias[:] = 1 << (int(layer.shift) - 1)
@@ -170,15 +157,8 @@ class Int8Run:
         self._begin_rule()
 
     def _begin_rule(self) -> None:
-        rule = self._rule
-        if not isinstance(rule, Group):
-            return
-        for layer in self.layers:
-            starts = self.arena[f"layer{layer.index}.groups"]
-            starts[:] = rule.starts(layer.width, self.network.classes)
-            sizes = np.diff(starts)
-            self.arena[f"layer{layer.index}.factors"][:] = group_factors(rule, sizes)
-            self.arena[f"layer{layer.index}.shares"][:] = (sizes.min() * 2**15) // sizes
+        for name, values in constants(self.network).items():
+            self.arena[name][:] = values
 
     def fetch(self, data: Dataset, first: int, count: int, *, shuffle: int | None = None) -> None:
         """Bring samples first..first+count-1 (of permutation ``shuffle``) into the input."""
@@ -277,28 +257,26 @@ class Int8Run:
         xt, delta, row, sums, input_words, unit_words = layer.scratch
         lane, rule, batch_size = layer.lane, self._rule, self.recipe.batch_size
         gain = layer.gain if hand_on else _NO_GAIN
-        weight_fall = 15 - layer.weight_exp + INPUT_EXP
+        scales = layer.scales
+        mantissa, exponent = rate_of(rule, rate, layer.smallest_group)
         if isinstance(rule, Readout):
-            readout_exp = readout_exponent(layer.width)
-            mantissa, exponent = fixed_point(rate)
             missed, right, changed, squares = step.readout_steps(
                 x, count, batch_size, layer.inputs, labels, layer.weight, layer.bias,
-                layer.params["readout"], layer.shift, OUTPUT_EXP + readout_exp, self._smoothing,
-                mantissa, exponent + weight_fall + readout_exp,
-                exponent + 15 - readout_exp + OUTPUT_EXP, layer.seed, layer.updates, gain,
+                layer.params["readout"], layer.shift, scales.score, self._smoothing,
+                mantissa, exponent + scales.delta, exponent + scales.readout, layer.seed,
+                layer.updates, gain,
                 layer.out, lane.length, lane.scores, lane.errors, xt, delta, row, sums,
                 lane.listed, input_words, unit_words,
             )  # fmt: skip
         else:
             name = f"layer{layer.index}"
-            starts = self.arena[f"{name}.groups"]
-            mantissa, exponent = group_rate(rule, rate, int(np.diff(starts).min()))
             missed, right, changed, squares = step.group_steps(
                 x, count, batch_size, layer.inputs, labels, layer.weight, layer.bias, layer.shift,
-                group.SCORE_EXP, self._smoothing, mantissa, exponent + weight_fall, layer.seed,
-                layer.updates, gain, starts, rule.squared, self.arena[f"{name}.factors"],
-                self.arena[f"{name}.shares"], layer.out, lane.length, lane.scores, lane.errors,
-                xt, delta, row, lane.listed, input_words, unit_words,
+                scales.score, self._smoothing, mantissa, exponent + scales.delta, layer.seed,
+                layer.updates, gain, self.arena[f"{name}.groups"], rule.squared,
+                self.arena[f"{name}.factors"], self.arena[f"{name}.shares"], layer.out,
+                lane.length, lane.scores, lane.errors, xt, delta, row, lane.listed,
+                input_words, unit_words,
             )  # fmt: skip
         steps = -(-count // batch_size)
         # The number wraps after 2**32 updates, by when nobody remembers the first one.
@@ -325,27 +303,12 @@ class Int8Run:
                     layer.out, count, self.arena[f"{name}.groups"], self._rule.squared,
                     self.arena[f"{name}.factors"], scores,
                 )  # fmt: skip
-                shift = 0
             else:
                 readout.readout_scores(layer.out, count, layer.params["readout"], scores)
-                shift = self._votes - OUTPUT_EXP - readout_exponent(layer.width)
-            step.add_scores(scores, count, shift, self.total)
+            step.add_scores(scores, count, layer.scales.vote, self.total)
             if layer is not layers[-1]:
                 layer.normalize(count)
                 x = layer.out
-
-
-def group_factors(rule: Group, sizes: Array) -> Array:
-    """``kernels.int8.group``'s factors, int64 (C,): sharpness / |group| in the scores' units."""
-    power = 2 if rule.squared else 1
-    scale = float(rule.factor) * 2.0 ** (group.SCORE_EXP + group.FACTOR_EXP - power * OUTPUT_EXP)
-    return np.array([math.floor(scale / size + 0.5) for size in sizes], np.int64)
-
-
-def group_rate(rule: Group, rate: float, smallest: int) -> tuple[int, int]:
-    """Rate in the terms of ``group_delta``: times the goodness's slope at the smallest group."""
-    slope = float(rule.factor) / smallest * (2.0 / 2**OUTPUT_EXP if rule.squared else 1.0)
-    return fixed_point(rate * slope)
 
 
 AnyRun = Run | Int8Run

@@ -26,7 +26,9 @@ class Device:
     def __init__(self, network, recipe, params):
         self.plan = description.plan_device(network, recipe)
         self.arena = np.full(self.plan.peak, 0xA5, np.uint8)
-        description.fill_arena(self.arena, self.plan, network, params)
+        for buffer, content in description.first_contents(network, self.plan, params):
+            end = buffer.offset + buffer.spec.nbytes
+            self.arena[buffer.offset : end] = content.reshape(-1).view(np.uint8)
         self.table = description.make_table(network, recipe, self.plan)
         self.scaler = np.concatenate([params["input.mean"], params["input.gain"]])
         self.rates = description.make_rates(network, recipe.optimizer.rate)

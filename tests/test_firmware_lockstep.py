@@ -23,7 +23,9 @@ class HostedDevice:
         network, recipe = trainer.network, trainer.recipe
         self.plan = description.plan_device(network, recipe)
         self.arena = np.zeros(self.plan.peak, np.uint8)
-        description.fill_arena(self.arena, self.plan, network, trainer.params)
+        for buffer, content in description.first_contents(network, self.plan, trainer.params):
+            end = buffer.offset + buffer.spec.nbytes
+            self.arena[buffer.offset : end] = content.reshape(-1).view(np.uint8)
         self.table = description.make_table(network, recipe, self.plan)
         self.scaler = np.concatenate([trainer.params["input.mean"], trainer.params["input.gain"]])
         self.counters = np.zeros(len(network.layers), np.uint32)

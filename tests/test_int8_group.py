@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ffedge.kernels.int8.group import group_delta, group_scores
 from ffedge.rules import Group
-from ffedge.run_int8 import group_factors, group_rate
+from ffedge.scales_int8 import group_rate
 
 pytestmark = pytest.mark.kernels
 
@@ -167,20 +167,6 @@ def test_the_largest_terms_do_not_wrap(sign):
     # A single sample has no smaller shift.
     assert shift == max(oracle.weight_shift(127 * 2**15, 2**14, 30), 8)
     assert case.deltas().tolist() == [[sign * 127] * 16]
-
-
-@repeatable(30)
-@given(st.integers(2, 20), st.integers(0, 40), st.booleans(), st.floats(0.001, 1000))
-def test_factors_and_rate_are_the_oracles(classes, more, squared, sharpness):
-    rule = Group(squared=squared, sharpness=sharpness)
-    starts = rule.starts(classes + more, classes)
-    sizes = np.diff(starts)
-    factors, shares, slope = oracle.group_units(starts, squared, float(np.float32(sharpness)))
-
-    assert starts == oracle.starts(classes + more, classes)
-    assert group_factors(rule, sizes).tolist() == factors.tolist()
-    assert group_rate(rule, 0.3, int(sizes.min())) == oracle.fixed_point(0.3 * slope)
-    assert ((sizes.min() * 2**15) // sizes).tolist() == shares.tolist()
 
 
 @compiled_only

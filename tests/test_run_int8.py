@@ -6,7 +6,6 @@ import pickle
 
 import numpy as np
 import pytest
-import reference_int8 as oracle
 from checks import repeatable
 from conftest import clouds, measured_allocations
 from hypothesis import given
@@ -23,7 +22,6 @@ from ffedge.plan import place
 from ffedge.predict import Predictor
 from ffedge.recipe import SCHEDULES, Recipe
 from ffedge.rules import NAMED_RULES
-from ffedge.run_int8 import fixed_point
 from ffedge.sources import load
 from ffedge.trainer import Trainer
 
@@ -472,27 +470,6 @@ def test_a_loaded_classifier_is_an_int8_one_and_goes_on_learning(tmp_path):
     assert loaded.predict(data.features).tolist() == model.predict(data.features).tolist()
     loaded.partial_fit(data.features, data.labels)
     assert loaded.score(data.features, data.labels) > 0.9
-
-
-# --- numbers ----------------------------------------------------------------------------------
-
-
-@repeatable(300)
-@given(st.floats(1e-300, 1e6) | st.floats(1e-6, 100) | st.just(0.0))
-def test_fixed_point_is_exact_to_15_bits(value):
-    mantissa, exponent = fixed_point(value)
-
-    assert (mantissa, exponent) == oracle.fixed_point(value)
-    if value:
-        assert 2**14 <= mantissa <= 2**15
-        assert abs(mantissa * 2.0**-exponent / value - 1) <= 2.0**-15
-
-
-@pytest.mark.parametrize("value", [2.0**e for e in range(-40, 8)] + [3 * 2.0**-9, 32_767 / 2**20])
-def test_fixed_point_of_15_bits_is_exact(value):
-    mantissa, exponent = fixed_point(value)
-
-    assert mantissa * 2.0**-exponent == value
 
 
 # --- refusals ---------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from ..kernels.int8.input import INPUT_EXP
 from ..layers import OUTPUT_EXP, forward_shift, readout_exponent, weight_exponent
 from ..model import Array, Model
 from ..rules import Group, Readout
-from ..run_int8 import group_factors
+from ..scales_int8 import group_factors
 from .onnx_interface import add_outputs, add_scaled_input
 from .onnx_writer import Graph
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from ..errors import ConfigError
 from ..network import Network
 from ..recipe import Recipe
+from ..scales_int8 import constants
 from .boards import Board
 from .interface_ir import Memory
 from .store import Store
-from .table import constants, plan_device
+from .table import plan_device
 
 
 def advice(network: Network, recipe: Recipe, board: Board, *, beside_ram: int, code: int) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError
 from ..model import Model
 from ..plan import Plan
 from ..recipe import Recipe
@@ -15,7 +14,7 @@ from .boards import Board
 from .elf32_file import OBJECT, OBJECT_TYPE, READ_ONLY, OutSection, OutSymbol, write_elf
 from .interface_ir import Memory
 from .store import Store, fingerprint_of
-from .table import constants, make_rates, make_table, plan_device
+from .table import first_contents, make_rates, make_table, plan_device
 
 Array = np.ndarray[Any, Any]
 
@@ -47,28 +46,18 @@ def model_data(model: Model, recipe: Recipe, board: Board) -> ModelData:
     scaler = np.concatenate([model.params["input.mean"], model.params["input.gain"]])
     mark = fingerprint_of([board.name, table.tobytes(), scaler.tobytes()])
     store = Store.of(plan, board.page_bytes, board.word_bytes, mark, counters=layers)
-    contents = {**model.params, **constants(network)}
-    fills, pieces = [], []
-    for buffer in plan.buffers:
-        if buffer.name in contents:
-            piece = np.ascontiguousarray(contents[buffer.name], buffer.spec.dtype)
-            if piece.nbytes % 4 or piece.shape != buffer.spec.shape:
-                raise ConfigError(
-                    f"firmware: expected {buffer.name} of shape {buffer.spec.shape} in whole "
-                    f"words, got {piece.shape}"
-                )
-            fills.append((buffer.name, buffer.offset, piece.nbytes))
-            pieces.append(piece.tobytes())
+    pieces = list(first_contents(network, plan, model.params))
+    fills = tuple((buffer.name, buffer.offset, piece.nbytes) for buffer, piece in pieces)
     tables = {
         "ff_table": table,
         "ff_scaler": scaler.astype(np.float32),
         "ff_fills": np.array([row[1:] for row in fills], np.int32).reshape(-1),
-        "ff_initial": np.frombuffer(b"".join(pieces), np.uint32),
+        "ff_initial": np.frombuffer(b"".join(piece.tobytes() for _, piece in pieces), np.uint32),
         "ff_first_rates": make_rates(network, recipe.optimizer.rate),
         "ff_ranges": store.table.reshape(-1),
         "ff_layout": store.layout,
     }
-    return ModelData(plan, Memory(plan.peak, layers), store, tables, tuple(fills))
+    return ModelData(plan, Memory(plan.peak, layers), store, tables, fills)
 
 
 def data_object(data: ModelData) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,11 @@ from ..buffers import model_needs, parameters
 from ..buffers_int8 import learning_needs, step_needs
 from ..errors import ConfigError
 from ..kernels.device import program
-from ..kernels.int8.group import SCORE_EXP
-from ..kernels.int8.input import INPUT_EXP
-from ..layers import OUTPUT_EXP, forward_shift, readout_exponent, weight_exponent
 from ..network import Network
-from ..plan import END, Need, Plan, place
+from ..plan import END, Buffer, Need, Plan, place
 from ..recipe import Recipe
 from ..rules import Group, Readout
-from ..run_int8 import fixed_point, group_factors, group_rate, layer_seed
+from ..scales_int8 import constants, layer_seed, rate_of, scales_of, smallest_group
 
 Array = np.ndarray[Any, Any]
 
@@ -85,8 +82,7 @@ def make_table(network: Network, recipe: Recipe, plan: Plan) -> Array:
     for i, layer in enumerate(network.layers):
         name, row = f"layer{i}", table[program.HEAD + i * program.ROW :]
         weight = parameters(network, i)["weight"]
-        weight_fall = 15 - weight_exponent(layer.in_features) + INPUT_EXP
-        readout_exp = 0 if isinstance(rule, Group) else readout_exponent(layer.out_features)
+        scales = scales_of(network, i)
         columns = {
             program.INPUTS: layer.in_features,
             program.QUADS: weight.shape[1],
@@ -102,14 +98,12 @@ def make_table(network: Network, recipe: Recipe, plan: Plan) -> Array:
             program.STARTS: place_of.get(f"{name}.groups", -1),
             program.FACTORS: place_of.get(f"{name}.factors", -1),
             program.SHARES: place_of.get(f"{name}.shares", -1),
-            program.SHIFT: forward_shift(layer.in_features),
-            program.SCORES_EXP: SCORE_EXP if isinstance(rule, Group) else OUTPUT_EXP + readout_exp,
-            program.DELTA_EXP: weight_fall + readout_exp,
-            program.READOUT_EXP: 15 - readout_exp + OUTPUT_EXP,
+            program.SHIFT: scales.shift,
+            program.SCORES_EXP: scales.score,
+            program.SCORE_SHIFT: scales.vote,
+            program.DELTA_EXP: scales.delta,
+            program.READOUT_EXP: scales.readout,
         }
-        if not isinstance(rule, Group):
-            votes = network.score_exponent
-            columns[program.SCORE_SHIFT] = votes - OUTPUT_EXP - readout_exp
         for column, value in columns.items():
             row[column] = value
         row[program.SEED] = np.uint32(layer_seed(recipe.seed, i)).view(np.int32)
@@ -118,36 +112,26 @@ def make_table(network: Network, recipe: Recipe, plan: Plan) -> Array:
 
 def make_rates(network: Network, rate: float) -> Array:
     """Mantissa and exponent of learning rate ``rate`` for each layer, int32 (2 * layers,)."""
-    rule = network.rule
     rates: list[int] = []
-    for layer in network.layers:
-        if isinstance(rule, Group):
-            smallest = int(np.diff(rule.starts(layer.out_features, network.classes)).min())
-            rates += group_rate(rule, rate, smallest)
-        else:
-            rates += fixed_point(rate)
+    for i in range(len(network.layers)):
+        rates += rate_of(network.rule, rate, smallest_group(network, i))
     return np.array(rates, np.int32)
 
 
-def constants(network: Network) -> dict[str, Array]:
-    """Contents of the arena that never change: the group rule's, by buffer."""
-    rule = network.rule
-    found: dict[str, Array] = {}
-    if isinstance(rule, Group):
-        for i, layer in enumerate(network.layers):
-            starts = np.array(rule.starts(layer.out_features, network.classes), np.int32)
-            sizes = np.diff(starts)
-            found[f"layer{i}.groups"] = starts
-            found[f"layer{i}.factors"] = group_factors(rule, sizes)
-            found[f"layer{i}.shares"] = np.array(sizes.min() * 2**15 // sizes, np.int32)
-    return found
+def first_contents(
+    network: Network, plan: Plan, params: Mapping[str, Array]
+) -> Iterator[tuple[Buffer, Array]]:
+    """What a device's arena holds before the first step: weights and constants, in its order.
 
-
-def fill_arena(arena: Array, plan: Plan, network: Network, params: Mapping[str, Array]) -> None:
-    """Write weights and constants into a device's arena, uint8 (plan.peak,)."""
+    Raises ConfigError for parameters of another shape, or not of whole words.
+    """
     contents = {**params, **constants(network)}
     for buffer in plan.buffers:
         if buffer.name in contents:
             content = np.ascontiguousarray(contents[buffer.name], buffer.spec.dtype)
-            end = buffer.offset + buffer.spec.nbytes
-            arena[buffer.offset : end] = content.reshape(-1).view(np.uint8)
+            if content.nbytes % 4 or content.shape != buffer.spec.shape:
+                raise ConfigError(
+                    f"firmware: expected {buffer.name} of shape {buffer.spec.shape} in whole "
+                    f"words, got {content.shape}"
+                )
+            yield buffer, content
