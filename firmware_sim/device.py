@@ -14,6 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ffedge.errors import ConfigError, DeviceError
+from ffedge.firmware.startup import (
+    DONE,
+    ERASE,
+    FAULT,
+    HAL,
+    LOAD,
+    NEXT,
+    PREDICT,
+    PROGRAM,
+    SAVE,
+    SET_RATES,
+    TRAIN,
+)
 
 from . import energy
 from .emulator import Emulator, Memory, Profiler, Stop, choose
@@ -24,17 +37,8 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-#: The numbers of the bkpt instructions.
-NEXT, DONE, ERASE, PROGRAM, FAULT = range(5)
-
-#: What NEXT is answered with.
-HALT, TRAIN, PREDICT, SAVE, LOAD, SET_RATES = range(6)
+#: Names of the protocol's commands, by number.
 COMMANDS = ("halt", "train", "predict", "save", "load", "set_rates")
-
-STOP_NAMES = {
-    "hal_next": NEXT, "hal_done": DONE, "ff_flash_erase": ERASE, "ff_flash_program": PROGRAM,
-    "hal_fault": FAULT,
-}  # fmt: skip
 
 #: The system control space, where the start-up code switches the FPU on.
 SYSTEM = Memory(0xE000_E000, 4096, ram=True)
@@ -78,7 +82,7 @@ class Device:
             SYSTEM,
         )
         symbols = self.firmware.symbols
-        stops = {symbols[n] & ~1: code for n, code in STOP_NAMES.items() if n in symbols}
+        stops = {symbols[n] & ~1: code for n, code in HAL.items() if n in symbols}
         emulator.map(memories, stops)
         for address, data in self.firmware.segments:
             emulator.write(address, data)

@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from ffedge.errors import DeviceError
+from ffedge.firmware.startup import SAVE
 from ffedge.kernels.device import checkpoint
 from ffedge.sources import Dataset
 
 from .cells import MODES
-from .device import SAVE, Device
+from .device import Device
 from .flash import Flash, PowerCut
+from .power import record
 
 Array = np.ndarray[Any, Any]
 
@@ -96,6 +98,9 @@ class Cuts:
         return self.cuts == self.old + self.new == self.resumed > 0 == self.lost
 
 
+#: One that is saved, one in which the power fails, and one more.
+_STAGES = 3
+
 #: Called before the stage in hand, to arrange for the power to fail.
 Arrange = Callable[[], None]
 
@@ -167,7 +172,7 @@ def _live(
 
 def _measured(device: EmulatedDevice, per_stage: int) -> tuple[list[bytes], int, int]:
     """(the states of an uncut run, instructions and flash operations of its second stage)."""
-    states = _states(device, per_stage)
+    states = record(device, _STAGES, per_stage)
     device.flash.restart(0)
     device.reset()
     _stage(device, 0, per_stage)
@@ -175,16 +180,6 @@ def _measured(device: EmulatedDevice, per_stage: int) -> tuple[list[bytes], int,
     _stage(device, 1, per_stage)
     after = device.device.emulator.instructions or 0
     return states, after - before, device.flash.operations - operations
-
-
-def _states(device: EmulatedDevice, per_stage: int) -> list[bytes]:
-    device.flash.restart(0)
-    device.reset()
-    states = [device.saved_bytes()]
-    for stage in range(3):
-        device.train(stage * per_stage, per_stage)
-        states.append(device.saved_bytes())
-    return states
 
 
 def _stage(device: EmulatedDevice, stage: int, per_stage: int) -> None:

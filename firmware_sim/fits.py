@@ -8,7 +8,7 @@ from typing import Any
 from ffedge.defaults import WIDTHS
 from ffedge.errors import ConfigError
 from ffedge.firmware.boards import BOARDS, Board
-from ffedge.firmware.fitting import advice, needs
+from ffedge.firmware.fitting import advice, fits_board, needs
 from ffedge.network import Network
 from ffedge.recipe import Recipe
 
@@ -63,8 +63,7 @@ def widest(
             network.features, (width,) * depth, network.classes, network.rule,
             precision="int8", input_parts=network.input_parts,
         )  # fmt: skip
-        ram, flash = needs(candidate, recipe, board, beside_ram=beside_ram, code=code)
-        if ram <= board.ram_bytes and flash <= board.flash_bytes:
+        if fits_board(candidate, recipe, board, beside_ram, code):
             return candidate
     raise ConfigError(
         f"fits: expected room for {depth} layers of {WIDTHS[-1]} units on {board.name}, got too "

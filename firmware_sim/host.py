@@ -118,24 +118,28 @@ def save_into(flash: Flash, store: Store, arena: Array, counters: Array) -> int:
             return int(code)
 
 
-def small_device(
-    page_bytes: int = 256, word_bytes: int = 4, *, rule: Rule | None = None, seed: int = 0
-) -> HostDevice:
-    """16 inputs, 8 units, 3 classes: two rows of pixels of the digits 0 to 2.
+def small_trainer(samples: int, rule: Rule | None = None, seed: int = 0) -> tuple[Trainer, Dataset]:
+    """16 inputs, 8 units, 3 classes, and so many samples: two rows of pixels of the digits 0 to 2.
 
     So small that a power cut at every operation of the flash takes seconds.
     """
     digits, _ = load("digits")
     rows = np.arange(len(digits.labels)) if digits.rows is None else digits.rows
-    chosen = rows[digits.labels[rows] < 3][:64]
-    data = from_arrays(
-        np.ascontiguousarray(digits.features[chosen][:, 24:40]), digits.labels[chosen],
-        classes=range(3),
-    )  # fmt: skip
+    chosen = rows[digits.labels[rows] < 3][:samples]
+    pixels = np.ascontiguousarray(digits.features[chosen][:, 24:40])
+    data = from_arrays(pixels, digits.labels[chosen], classes=range(3))
     network = Network.dense(16, (8,), 3, rule, precision="int8")
     trainer = Trainer(network, Recipe(SGD(0.3), batch_size=1, seed=seed))
     trainer.learn_scaling(data)
-    mark = fingerprint_of([network.text, trainer.arena["input.mean"].tobytes()])
+    return trainer, data
+
+
+def small_device(
+    page_bytes: int = 256, word_bytes: int = 4, *, rule: Rule | None = None, seed: int = 0
+) -> HostDevice:
+    """The network of ``small_trainer`` with a flash of its own."""
+    trainer, data = small_trainer(64, rule, seed)
+    mark = fingerprint_of([trainer.network.text, trainer.arena["input.mean"].tobytes()])
     store = Store.of(trainer.plan, page_bytes, word_bytes, mark, counters=1)
     flash = Flash(store.nbytes, page_bytes, word_bytes)
     return HostDevice(trainer, data, store, flash)

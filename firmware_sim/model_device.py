@@ -14,6 +14,7 @@ import numpy as np
 
 from ffedge.errors import DeviceError
 from ffedge.kernels.device import checkpoint, program
+from ffedge.rules import Group
 
 from .flash import Flash
 from .host import save_into
@@ -49,7 +50,7 @@ class ModelDevice:
         self.runs: Counter[str] = Counter()
         self.spent: Counter[str] = Counter()
         self._random = np.random.default_rng(seed)
-        group = firmware.network.rule.name.startswith("group")
+        group = isinstance(firmware.network.rule, Group)
         self._train = program.train_group if group else program.train_readout
         self._predict = program.predict_group if group else program.predict_readout
         self.power_on()

@@ -6,23 +6,17 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from ffedge.errors import ConfigError
 from ffedge.firmware.boards import board_named
 from ffedge.firmware.image import build
 from ffedge.model import Model
-from ffedge.network import Network
-from ffedge.optimizers import SGD
-from ffedge.recipe import Recipe
 from ffedge.rules import NAMED_RULES
-from ffedge.sources import from_arrays, load
-from ffedge.trainer import Trainer
 
 from .cells import MODES
 from .device import Device
 from .emulated import Cuts, EmulatedDevice, cut_at_instructions, cut_at_operations
 from .emulator import choose
+from .host import small_trainer
 from .power import Result, random_cuts, record, survive_all
 
 #: Samples between two saves.
@@ -35,25 +29,17 @@ _STAGES = 3
 def small_device(
     board: str, rule: str = "readout", *, emulator: str | None = None, seed: int = 0
 ) -> EmulatedDevice:
-    """16 inputs, 8 units, 3 classes: two rows of pixels of the digits 0 to 2.
+    """The network of ``host.small_trainer`` on a board: a save takes some fifty operations.
 
-    So small that a save takes some fifty operations of the flash.
     Raises ConfigError for an unknown board, rule or emulator.
     """
     if rule not in NAMED_RULES:
         raise ConfigError(f"power-cuts: expected one of {', '.join(NAMED_RULES)}, got {rule!r}")
     cpu, chosen = choose(emulator), board_named(board)
-    digits, _ = load("digits")
-    rows = np.arange(len(digits.labels)) if digits.rows is None else digits.rows
-    rows = rows[digits.labels[rows] < 3][:60]
-    pixels = np.ascontiguousarray(digits.features[rows][:, 24:40])
-    data = from_arrays(pixels, digits.labels[rows], classes=range(3))
-    network = Network.dense(16, (8,), 3, NAMED_RULES[rule], precision="int8")
-    recipe = Recipe(optimizer=SGD(0.3), batch_size=1, seed=seed)
-    trainer = Trainer(network, recipe)
-    trainer.learn_scaling(data)
-    model = Model(network, trainer.params, data.classes, data.feature_shape)
-    return EmulatedDevice(Device(build(model, chosen, recipe=recipe), cpu, seed=seed), data)
+    trainer, data = small_trainer(60, NAMED_RULES[rule], seed)
+    model = Model(trainer.network, trainer.params, data.classes, data.feature_shape)
+    firmware = build(model, chosen, recipe=trainer.recipe)
+    return EmulatedDevice(Device(firmware, cpu, seed=seed), data)
 
 
 def cut_power(

@@ -14,7 +14,7 @@ from ffedge.defaults import choose_optimizer, choose_parts, choose_scaling
 from ffedge.errors import ConfigError, DeviceError
 from ffedge.firmware.boards import Board, board_named
 from ffedge.firmware.image import Firmware, build
-from ffedge.firmware.layout import STACK_BYTES
+from ffedge.firmware.layout import STACK_BYTES, beside_memory
 from ffedge.model import Model
 from ffedge.network import Network
 from ffedge.predict import Predictor
@@ -40,7 +40,6 @@ _CODE = 16 * 1024
 
 #: The share of the data kept for the test where they bring none.
 _TEST_SHARE = 0.2
-
 
 #: The level without an emulator.
 MODEL = NoEmulator.name
@@ -101,10 +100,11 @@ def simulate(
     resumed, saved = _save_and_restart(device, say)
     if steps < trainer.recipe.epochs * rest.n_samples:
         device.put_weights(trainer.params)
-    right, same = _test(device, model, test, min(test_samples, test.n_samples), say)
+    tested = min(test_samples, test.n_samples)
+    right, same = _test(device, model, test, tested, say)
     report = _report(
-        device, trainer, rest.name, right, min(test_samples, test.n_samples),
-        trainer.identical and same, resumed, saved, kernels, cycles,
+        device, trainer, rest.name, right, tested, trainer.identical and same, resumed, saved,
+        kernels, cycles,
     )  # fmt: skip
     if picture_file is not None:
         Path(picture_file).write_text(draw(firmware))
@@ -126,8 +126,7 @@ def _trainer(
         precision="int8", input_parts=choose_parts(data, scaling),
     )  # fmt: skip
     if hidden is None:
-        # The mailbox holds a sample, a label and rates; variables are few.
-        beside = STACK_BYTES + 4 * data.width + 256
+        beside = beside_memory(data.width, len(network.layers), STACK_BYTES)
         network = widest(network, recipe, board, beside_ram=beside, code=_CODE)
     return LockstepTrainer(
         network, recipe, device_steps=device_steps,

@@ -22,12 +22,12 @@ def advice(network: Network, recipe: Recipe, board: Board, *, beside_ram: int, c
     while low < high:
         middle = (low + high + 1) // 2
         narrow = _narrowed(network, middle)
-        if narrow is not None and _fits(narrow, recipe, board, beside_ram, code):
+        if narrow is not None and fits_board(narrow, recipe, board, beside_ram, code):
             low = middle
         else:
             high = middle - 1
     narrow = _narrowed(network, low) if low else None
-    if narrow is None or not _fits(narrow, recipe, board, beside_ram, code):
+    if narrow is None or not fits_board(narrow, recipe, board, beside_ram, code):
         return "No widths of these layers fit; take a board with more memory or fewer features."
     widths = ",".join(str(width) for width in narrow.hidden)
     return f"It fits with hidden layers of {widths} (--hidden {widths}), or on a larger board."
@@ -58,6 +58,7 @@ def needs(
     return memory.nbytes + beside_ram, code + model + store.nbytes
 
 
-def _fits(network: Network, recipe: Recipe, board: Board, beside_ram: int, code: int) -> bool:
+def fits_board(network: Network, recipe: Recipe, board: Board, beside_ram: int, code: int) -> bool:
+    """Whether a board has that RAM and flash."""
     ram, flash = needs(network, recipe, board, beside_ram=beside_ram, code=code)
     return ram <= board.ram_bytes and flash <= board.flash_bytes

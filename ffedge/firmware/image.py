@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 from ..defaults import choose_optimizer
-from ..lowering.elf import up
 from ..model import Model
 from ..network import Network
 from ..plan import Plan
@@ -33,7 +32,7 @@ from .elf32_file import (
 from .emit import emit_object
 from .fitting import advice
 from .interface_ir import program_ir, store_ir
-from .layout import STACK_BYTES, Layout, Region, check_stack, make_layout
+from .layout import STACK_BYTES, Layout, Region, beside_memory, check_stack, make_layout
 from .model_data import ModelData, data_object, model_data
 from .thumb import lower
 
@@ -120,14 +119,14 @@ def build(
     progress("planning")
     check_stack(stack_bytes)
     data = model_data(model, recipe, board)
-    features = network.features
 
     def layout_of(sizes: dict[str, int], alignment: dict[str, int]) -> Layout:
-        beside = stack_bytes + up(4 * features + 4 + 8 * len(network.layers), 8)
+        beside = beside_memory(network.features, len(network.layers), stack_bytes)
         beside += sizes["data"] + sizes["bss"]
         code = sum(sizes[kind] for kind in ("vectors", "code", "constants", "data"))
         return make_layout(
-            board, sizes, alignment, stack_bytes=stack_bytes, features=features,
+            board, sizes, alignment, stack_bytes=stack_bytes,
+            features=network.features,
             memory=data.memory, store_bytes=data.store.nbytes,
             change=lambda: advice(network, recipe, board, beside_ram=beside, code=code),
         )  # fmt: skip

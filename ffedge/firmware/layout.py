@@ -16,7 +16,7 @@ from ..lowering.elf import up
 from .boards import Board
 from .interface_ir import Memory
 
-#: Bytes of stack unless said otherwise: twice what was measured (488 on a Cortex-M4F).
+#: Bytes of stack unless said otherwise: twice what was measured, see ``firmware_sim``.
 STACK_BYTES = 1024
 
 #: Kinds of the linker in flash, in order; "data" is kept there and copied.
@@ -46,6 +46,16 @@ class Layout:
     addresses: dict[str, int]
     symbols: dict[str, int]
     data_load: int
+
+
+def mailbox_bytes(features: int, layers: int) -> int:
+    """A sample, a label, and two words of rate for each layer."""
+    return 4 * features + 4 + 8 * layers
+
+
+def beside_memory(features: int, layers: int, stack_bytes: int) -> int:
+    """Bytes of RAM from its bottom to the caller's memory: stack and mailbox."""
+    return stack_bytes + up(mailbox_bytes(features, layers), 8)
 
 
 def check_stack(stack_bytes: int) -> None:
@@ -79,10 +89,10 @@ def make_layout(
     _check(board, "flash", flash_used + store_bytes, board.flash_bytes, change)
 
     layers = memory.layers
-    arena = board.ram_address + stack_bytes + up(4 * features + 4 + 8 * layers, 8)
+    arena = board.ram_address + beside_memory(features, layers, stack_bytes)
     wanted = [
         ("stack", "stack", board.ram_address, stack_bytes),
-        ("mailbox", "mailbox", board.ram_address + stack_bytes, 4 * features + 4 + 8 * layers),
+        ("mailbox", "mailbox", board.ram_address + stack_bytes, mailbox_bytes(features, layers)),
         ("arena", "arena", arena, memory.peak),
         ("counters", "counters", arena + memory.counters, 4 * layers),
         ("rates", "rates", arena + memory.rates, 8 * layers),

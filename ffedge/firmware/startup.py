@@ -13,9 +13,12 @@ from .cores import Core
 from .elf32_file import CODE, FUNCTION, OBJECT, OutSection, OutSymbol, write_elf
 from .interface_ir import ATTRIBUTES, Memory
 
-#: HAL functions and the numbers of their bkpt.
+#: The numbers of the HAL functions' bkpt.
+NEXT, DONE, ERASE, PROGRAM, FAULT = range(5)
+
 HAL = {
-    "hal_next": 0, "hal_done": 1, "ff_flash_erase": 2, "ff_flash_program": 3, "hal_fault": 4,
+    "hal_next": NEXT, "hal_done": DONE, "ff_flash_erase": ERASE, "ff_flash_program": PROGRAM,
+    "hal_fault": FAULT,
 }  # fmt: skip
 
 #: Answers of ``hal_next``; every other one halts.

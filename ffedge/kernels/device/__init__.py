@@ -1,4 +1,5 @@
 """What a microcontroller runs, lowered for its core from the same source that runs here.
 
-``checkpoint`` keeps the trained weights in flash through power cuts.
+``program`` trains and predicts by single samples, ``checkpoint`` keeps the trained weights in flash
+through power cuts, ``entry`` gives both the arguments of C functions.
 """

@@ -40,7 +40,7 @@ import numpy as np
 from ...tensor import PANEL
 from ..provider import COMPILES
 from .scalar_paths import CORTEX_M, SCALAR
-from .vector import PATH, SHAPES, Vectors
+from .vector import PATH, SHAPES, Changes, Vectors
 
 _LANES, _, _, ROW_PANELS = SHAPES[PATH]
 
@@ -149,7 +149,7 @@ def _vector_round(path: str, column: int) -> Callable[..., int]:
             deltas = vec.load(vec.step(d, vec.lanes, part), vec.words, 4)
             noises = vec.load(vec.step(units, vec.lanes, part), vec.words, 4)
             finds.append((steps_of(vec, deltas), vec.repeat_byte(noises)))
-        changes = vec.changes()
+        changes = Changes(vec)
 
         def visit(t: Any) -> None:
             k = builder.sext(builder.load(vec.step(index, 1, t)), vec.i64)
@@ -160,7 +160,7 @@ def _vector_round(path: str, column: int) -> Callable[..., int]:
             )
             for part, (steps, noises) in enumerate(finds):
                 address = vec.step(line, 4 * vec.lanes, part)
-                changes.add(vec.add_steps(steps(x, builder.add(n, noises)), address))
+                changes.add(part, vec.add_steps(steps(x, builder.add(n, noises)), address))
 
         return changes.over(count, visit)
 

@@ -15,7 +15,7 @@ from ...tensor import PANEL
 from .. import cpu
 from ..aarch64 import has_dot_product
 from ..provider import LIBRARY, NAME, PLAIN_PYTHON
-from .scalar_paths import SCALAR
+from .scalar_paths import CORTEX_M, SCALAR
 
 #: By path: int32 lanes of a register, rows and panels of a tile, panels of a single row.
 SHAPES = {
@@ -26,8 +26,8 @@ SHAPES = {
     "dotprod": (4, 6, 1, 4),
     "neon": (4, 4, 1, 4),
     "generic": (4, 2, 1, 1),
-    "scalar": (1, 2, 1, 1),
-    "cortexm": (1, 2, 1, 1),
+    SCALAR: (1, 2, 1, 1),
+    CORTEX_M: (1, 2, 1, 1),
 }
 
 
@@ -161,10 +161,6 @@ class Vectors:
         self.store(new, address)
         return build.icmp_unsigned("!=", old, new)
 
-    def changes(self) -> Changes:
-        """A count of the weights that ``add_steps`` changes."""
-        return Changes(self)
-
     def total_of_bytes(self, values: Any) -> Any:
         """Sum (i64) of unsigned bytes, one register of them."""
         wide = self.ir.VectorType(self.i16, values.type.count)
@@ -264,17 +260,15 @@ class Changes:
         self._masks = vec.path == "avx512vnni"
         self._total = vec.cgutils.alloca_once_value(build, vec.const(0))
         self._counts = [] if self._masks else [vec.slot(vec.bytes) for _ in range(vec.parts)]
-        self._next = 0
 
-    def add(self, differs: Any) -> None:
-        """Count the lanes of one of the ``parts`` results of a line, in order."""
+    def add(self, part: int, differs: Any) -> None:
+        """Count what ``Vectors.add_steps`` returned for one of the ``parts`` of a line."""
         vec, build = self._vec, self._vec.builder
         if self._masks:
             mask = build.bitcast(differs, vec.i64)
             self._more(vec.call("llvm.ctpop.i64", vec.i64, [mask]))
             return
-        slot = self._counts[self._next % vec.parts]
-        self._next += 1
+        slot = self._counts[part]
         build.store(build.sub(build.load(slot), build.sext(differs, vec.bytes)), slot)
 
     def over(self, count: Any, visit: Callable[[Any], None]) -> Any:
