@@ -68,7 +68,7 @@ class Device:
         self.spent: Counter[str] = Counter()
         #: Power fails after so many more instructions; None for never. Exact with icicle only.
         self.instructions_left: int | None = None
-        self.powered = False
+        self.powered, self._paint, self._deepest = False, b"", 0
         self.power_on()
 
     # ---- power
@@ -100,7 +100,8 @@ class Device:
 
     def power_off(self) -> None:
         """RAM and registers are lost; flash is kept."""
-        self.powered = False
+        self._deepest = self.stack_used
+        self.powered, self._paint = False, b""
         if self.flash is not None:
             self.flash.powered = False
 
@@ -190,11 +191,14 @@ class Device:
 
     @property
     def stack_used(self) -> int:
-        """Most bytes of stack ever used since power-up, by the paint that is left."""
+        """Most bytes of stack ever used, by the paint that is left; also before a restart."""
+        if not self._paint:  # off, or on its way up
+            return self._deepest
         first, nbytes = self._stack
         words = np.frombuffer(self.emulator.read(first, nbytes), "<u4")
         touched = np.flatnonzero(words != np.frombuffer(self._paint, "<u4")[0])
-        return nbytes - 4 * int(touched[0]) if len(touched) else 0
+        now = nbytes - 4 * int(touched[0]) if len(touched) else 0
+        return max(self._deepest, now)
 
     @property
     def _stack(self) -> tuple[int, int]:

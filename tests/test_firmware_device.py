@@ -73,6 +73,16 @@ def test_the_stack_that_was_used_is_known_by_its_paint(device):
     assert device.stack_used == 16 < STACK_BYTES
 
 
+def test_the_stack_that_was_used_before_a_restart_counts(device):
+    device.train(sample(0), 0)
+    device.power_off()
+    assert device.stack_used == 16
+
+    device.power_on()
+
+    assert device.stack_used == 16
+
+
 def test_instructions_are_counted_by_command(exact):
     exact.train(sample(1), 0)
     exact.train(sample(1), 0)
