@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from ffedge.cli import guarded
 from ffedge.cli.options import widths_argument
-from ffedge.errors import FFEdgeError
 from ffedge.firmware.boards import BOARDS
 from ffedge.rules import NAMED_RULES
 from ffedge.scaling import KINDS
@@ -101,14 +101,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code, as the command line of ffedge does."""
     options = parser().parse_args(arguments)
-    try:
-        return {"run": _run, "power-cuts": _power_cuts, "boards": _boards}[options.command](options)
-    except FFEdgeError as error:
-        kind, code = type(error).__name__, error.exit_code
-        if options.json:
-            print(json.dumps({"error": {"kind": kind, "message": str(error), "exit_code": code}}))
-        print(f"firmware_sim: {error}", file=sys.stderr)
-        return code
+    action = {"run": _run, "power-cuts": _power_cuts, "boards": _boards}[options.command]
+    return guarded(lambda: action(options), as_json=options.json, program="firmware_sim")
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -83,6 +83,10 @@ def simulate(
             "simulate: expected device_steps >= 0 and test_samples >= 1, got "
             f"{device_steps} and {test_samples}"
         )
+    if picture_file is not None and not Path(picture_file).absolute().parent.is_dir():
+        raise ConfigError(
+            f"simulate: expected a folder for the picture {picture_file}, got none; make it first"
+        )
     say(f"reading {data}")
     rest, test = load(str(data), label=label, data_dir=data_dir)
     if test is None:

@@ -88,3 +88,11 @@ def test_a_board_is_for_firmware_only(file, tmp_path, capsys):
     assert main(["export", file, "-o", str(tmp_path / "m.onnx"), "--board", "nrf52840"]) == 2
 
     assert "--board with --format firmware only, got it with onnx" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("option", "value"), [("rate", "0.1"), ("seed", "3"), ("stack", "1024")])
+def test_other_options_of_firmware_are_refused_elsewhere_too(file, tmp_path, capsys, option, value):
+    assert main(["export", file, "-o", str(tmp_path / "m.onnx"), f"--{option}", value]) == 2
+
+    assert f"expected --{option} with --format firmware only" in capsys.readouterr().err
+    assert not (tmp_path / "m.onnx").exists()

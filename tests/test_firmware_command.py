@@ -35,6 +35,11 @@ def test_boards_are_listed_with_their_sources_as_json(capsys):
             "test_samples >= 1",
             2,
         ),
+        (
+            ["--board", "nrf52840", "--data", "digits", "--picture", "no/such/ram.svg"],
+            "expected a folder for the picture no/such/ram.svg, got none",
+            2,
+        ),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_words_and_json(capsys, words, message, code):
@@ -43,3 +48,20 @@ def test_what_cannot_be_done_is_refused_in_words_and_json(capsys, words, message
     printed = capsys.readouterr()
     assert message in json.loads(printed.out)["error"]["message"]
     assert message in printed.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [(KeyboardInterrupt(), 130, "interrupted"), (OSError(28, "No space left", "x"), 1, "x: No sp")],
+)
+def test_what_stops_a_run_is_said_in_one_line(capsys, monkeypatch, error, code, words):
+    def stop(*_, **__):
+        raise error
+
+    monkeypatch.setattr("firmware_sim.simulate.simulate", stop)
+
+    assert main(["run", "--board", "nrf52840", "--data", "digits"]) == code
+    printed = capsys.readouterr().err
+    assert printed.startswith("firmware_sim: ")
+    assert words in printed
+    assert len(printed.splitlines()) == 1

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import NoReturn
 
@@ -87,24 +87,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("--json" in words, "UsageError", str(error), 2)
     except FFEdgeError as error:
         return _fail("--json" in words, type(error).__name__, str(error), error.exit_code)
+    return guarded(lambda: options.action(options), as_json=options.json)
+
+
+def guarded(action: Callable[[], int], *, as_json: bool, program: str = "ffedge") -> int:
+    """The exit code of ``action``; what stops it is said in one line, by ``program``."""
     try:
-        code: int = options.action(options)
+        return action()
     except FFEdgeError as error:
-        return _fail(options.json, type(error).__name__, str(error), error.exit_code)
+        return _fail(as_json, type(error).__name__, str(error), error.exit_code, program)
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(options.json, type(error).__name__, f"{where}{error.strerror or error}", 1)
+        words = f"{where}{error.strerror or error}"
+        return _fail(as_json, type(error).__name__, words, 1, program)
     except KeyboardInterrupt:
-        return _fail(options.json, "KeyboardInterrupt", "interrupted; nothing was written", 130)
-    return code
+        words = "interrupted; nothing was written"
+        return _fail(as_json, "KeyboardInterrupt", words, 130, program)
 
 
-def _fail(as_json: bool, kind: str, message: str, code: int) -> int:
+def _fail(as_json: bool, kind: str, message: str, code: int, program: str = "ffedge") -> int:
     if as_json:
         print(json.dumps({"error": {"kind": kind, "message": message, "exit_code": code}}))
-    print(f"ffedge: {message}", file=sys.stderr)
+    print(f"{program}: {message}", file=sys.stderr)
     return code
 
 

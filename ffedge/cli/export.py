@@ -44,10 +44,12 @@ def run(options: argparse.Namespace) -> int:
     model = load_model(options.model)
     if options.format == "firmware":
         return export_firmware.run(options, model)
-    if options.board is not None:
-        raise ConfigError(
-            f"export: expected --board with --format firmware only, got it with {options.format}"
-        )
+    for name in export_firmware.OPTIONS:
+        if getattr(options, name) is not None:
+            raise ConfigError(
+                f"export: expected --{name} with --format firmware only, got it with "
+                f"{options.format}"
+            )
     if options.format == "onnx-int8" and model.precision != "int8":
         raise ExportError(
             f"export: expected an int8 model for onnx-int8, got {model.precision}; train with "

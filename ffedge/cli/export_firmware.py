@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 IMAGE = "firmware.elf"
 
+#: What other formats have no use for.
+OPTIONS = ("board", "rate", "seed", "stack")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What only firmware needs."""
@@ -30,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="learning rate on the board (default: by rule and features)",
     )  # fmt: skip
     parser.add_argument(
-        "--seed", metavar="N", type=int, default=0, help="of the board's rounding (default: 0)"
+        "--seed", metavar="N", type=int, help="of the board's rounding (default: 0)"
     )
     parser.add_argument(
         "--stack", metavar="BYTES", help="of the image, a multiple of 8 (default: 1024)"
@@ -53,7 +56,7 @@ def run(options: argparse.Namespace, model: Model) -> int:
         if not options.json:
             print(text, file=sys.stderr, flush=True)
 
-    recipe = replace(device_recipe(model), seed=options.seed)
+    recipe = replace(device_recipe(model), seed=options.seed or 0)
     if options.rate is not None:
         recipe = replace(recipe, optimizer=named_optimizer("sgd", options.rate))
     stack = STACK_BYTES if options.stack is None else parse_bytes(options.stack)
