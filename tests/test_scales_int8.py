@@ -78,6 +78,21 @@ def test_a_readout_has_no_constants_and_its_rate_is_the_rates_own():
     assert rate_of(network.rule, 0.3, 0) == fixed_point(0.3)
 
 
+def test_a_layers_exponents_are_those_of_the_oracles_step():
+    e, f = oracle.weight_exponent(30), oracle.readout_exponent(500)
+    shift = oracle.INPUT_EXP + e - oracle.OUTPUT_EXP
+    network = Network.dense(30, (500,), 4, Readout(), precision="int8")
+    found = scales_of(network, 0)
+    assert (found.shift, found.score) == (shift, oracle.OUTPUT_EXP + f)
+    assert found.delta == 15 + f + oracle.INPUT_EXP - e
+    assert found.readout == 15 + oracle.OUTPUT_EXP - f
+
+    network = Network.dense(30, (500,), 4, Group(), precision="int8")
+    found = scales_of(network, 0)
+    assert (found.shift, found.score) == (shift, oracle.SCORE_EXP)
+    assert found.delta == 15 + oracle.INPUT_EXP - e
+
+
 @pytest.mark.parametrize("rule", [Readout(), Group()])
 def test_layers_vote_in_one_unit(rule):
     network = Network.dense(30, (500, 16), 4, rule, precision="int8")
