@@ -41,9 +41,11 @@ _PANEL = 16
 
 
 @kernel()
-def gain_of(width):
-    """``normalize_rows``'s gain of a layer, float32."""
-    return np.float32(1 << INPUT_EXP) * np.sqrt(np.float32(width))
+def hand_on(arena, table, at, i, y):
+    """Normalise layer i's activity y, uint8 (1, width), for the layer above, if there is one."""
+    if i + 1 < table[LAYERS]:
+        gain = np.float32(1 << INPUT_EXP) * np.sqrt(np.float32(table[at + WIDTH]))
+        normalize_rows(y, 1, gain, vector_at(arena, table[LENGTH], np.int32(0), 1))
 
 
 @kernel()
@@ -100,9 +102,7 @@ def train_readout(arena, table, scaler, rates, counters, sample, label):
             vector_at(arena, table[at + UNIT_WORDS], np.uint32(0), width),
         )  # fmt: skip
         right = found[1]
-        if i + 1 < table[LAYERS]:
-            length = vector_at(arena, table[LENGTH], np.int32(0), 1)
-            normalize_rows(y, 1, gain_of(table[at + WIDTH]), length)
+        hand_on(arena, table, at, i, y)
         x = y
     return np.int32(right)
 
@@ -141,9 +141,7 @@ def train_group(arena, table, scaler, rates, counters, sample, label):
             vector_at(arena, table[at + UNIT_WORDS], np.uint32(0), width),
         )  # fmt: skip
         right = found[1]
-        if i + 1 < table[LAYERS]:
-            length = vector_at(arena, table[LENGTH], np.int32(0), 1)
-            normalize_rows(y, 1, gain_of(table[at + WIDTH]), length)
+        hand_on(arena, table, at, i, y)
         x = y
     return np.int32(right)
 
@@ -170,9 +168,7 @@ def decide(arena, table, at, i, y):
         for c in range(classes):
             total[0, c] = np.int32(0)
     add_scores(scores, 1, table[at + SCORE_SHIFT], total)
-    if i + 1 < table[LAYERS]:
-        length = vector_at(arena, table[LENGTH], np.int32(0), 1)
-        normalize_rows(y, 1, gain_of(table[at + WIDTH]), length)
+    hand_on(arena, table, at, i, y)
     best = 0
     for c in range(1, classes):
         if total[0, c] > total[0, best]:
