@@ -6,7 +6,7 @@ A rule sees ``run`` (the buffers of the step) and ``run.layers`` (a layer's arra
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -24,6 +24,23 @@ Array = np.ndarray[Any, Any]
 _ALL_ROWS = np.empty(0, np.int32)
 _NO_LABELS = np.empty(0, np.int32)
 _LIMIT = np.float32(LIMIT)
+
+
+class Visits(Protocol):
+    """Who is told of a run's way through its layers, before each is touched.
+
+    A pass begins when samples are fetched, enters layers in any order, some more than once, and
+    ends when the last update or score of these samples has been made.
+    """
+
+    def begin(self) -> None:
+        """Samples are about to be fetched."""
+
+    def enter(self, index: int) -> None:
+        """Layer ``index`` is about to run forward; the one entered before is done with."""
+
+    def end(self) -> None:
+        """The pass is over."""
 
 
 class LayerRun:
@@ -57,6 +74,8 @@ class LayerRun:
     def forward(self, x: Array, rows: int) -> None:
         """``out = relu(x @ weight + bias)``."""
         run = self._run
+        if run.visits is not None:
+            run.visits.enter(self.index)
         dense.dense_forward(x, rows, self.weight, self.bias, run.index, run.offset, self.out)
 
     def measure(self, rows: int) -> None:
@@ -129,6 +148,7 @@ class Run:
         self.layers = [LayerRun(self, i) for i in range(len(network.layers))]
         self.last_active = len(self.layers) - 1
         self.factor = 1.0
+        self.visits: Visits | None = None
         self.seed = recipe.seed if recipe is not None else 0
         self.samples_seen = 0
         self._fetched: tuple[Array, Array] = (_NO_LABELS, _ALL_ROWS)
@@ -174,6 +194,8 @@ class Run:
     def train_batch(self, count: int) -> None:
         """Train the active layers on ``count`` fetched samples; the rule decides how."""
         self.network.rule.train_batch(self, count)
+        if self.visits is not None:
+            self.visits.end()
 
     def drain(self) -> None:
         """Nothing to wait for: one thread does it all."""
@@ -181,9 +203,13 @@ class Run:
     def score_batch(self, count: int) -> None:
         """Write the class scores of ``count`` fetched samples to ``total``."""
         self.network.rule.score_batch(self, count)
+        if self.visits is not None:
+            self.visits.end()
 
     def fetch(self, data: Dataset, first: int, count: int, *, shuffle: int | None = None) -> None:
         """Bring samples first..first+count-1 (of permutation ``shuffle``) into the input."""
+        if self.visits is not None:
+            self.visits.begin()
         subset = _ALL_ROWS if data.rows is None else data.rows
         seed = 0 if shuffle is None else shuffle
         batch.fetch_batch(
@@ -196,6 +222,8 @@ class Run:
 
     def fetch_features(self, features: Array, first: int, count: int) -> None:
         """Bring rows first..first+count-1 of unlabelled data into the input."""
+        if self.visits is not None:
+            self.visits.begin()
         batch.choose_rows(first, count, len(features), 0, False, self.chosen)
         self._fetched = (features, _ALL_ROWS)
         self.fetch_again(count)

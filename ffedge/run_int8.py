@@ -22,7 +22,7 @@ from .layers import OUTPUT_EXP, readout_exponent, weight_exponent
 from .network import Network, cut_of
 from .recipe import Recipe
 from .rules import Group, Readout
-from .run import Run
+from .run import Run, Visits
 from .scales_int8 import constants, layer_seed, rate_of, scales_of, smallest_group
 from .sources import Dataset
 from .sources.residency import RowReader, row_reader
@@ -51,7 +51,7 @@ class Int8Layer:
 
     def __init__(self, run: Int8Run, index: int, lane: Lane) -> None:
         arena, network, recipe = run.arena, run.network, run.recipe
-        self.lane = lane
+        self._run, self.lane = run, lane
         described = network.layers[index]
         self.index, self.width, self.inputs = index, described.out_features, described.in_features
         self.params = {name: arena[f"layer{index}.{name}"] for name in parameters(network, index)}
@@ -79,6 +79,8 @@ class Int8Layer:
 
     def forward(self, x: Array, rows: int) -> None:
         """``out = clip((x @ weight + bias) >> shift, 0, 127)``."""
+        if self._run.visits is not None:
+            self._run.visits.enter(self.index)
         listed = self.lane.listed
         dense.forward(x, rows, self.weight, self.bias, self.shift, listed, self.out)
 
@@ -117,6 +119,7 @@ class Int8Run:
         self._space = None if recipe is None else arena["layer0.xt"].reshape(-1)
         self.last_active = len(self.layers) - 1
         self.factor, self.samples_seen = 1.0, 0
+        self.visits: Visits | None = None
         self.seed = recipe.seed if recipe is not None else 0
         rule = network.rule
         assert isinstance(rule, Readout | Group)
@@ -162,6 +165,8 @@ class Int8Run:
 
     def fetch(self, data: Dataset, first: int, count: int, *, shuffle: int | None = None) -> None:
         """Bring samples first..first+count-1 (of permutation ``shuffle``) into the input."""
+        if self.visits is not None:
+            self.visits.begin()
         subset = _ALL_ROWS if data.rows is None else data.rows
         seed = 0 if shuffle is None else shuffle
         batch.choose_rows(first, count, data.n_samples, seed, shuffle is not None, self.chosen)
@@ -174,6 +179,8 @@ class Int8Run:
 
     def fetch_features(self, features: Array, first: int, count: int) -> None:
         """Bring rows first..first+count-1 of unlabelled data into the input."""
+        if self.visits is not None:
+            self.visits.begin()
         batch.choose_rows(first, count, len(features), 0, False, self.chosen)
         self._quantize(features, _ALL_ROWS, count)
 
@@ -220,6 +227,8 @@ class Int8Run:
             self._pipeline.train(count, rate)
         else:
             self.train_layers(0, self.last_active + 1, self.input, self.labels, count, rate)
+        if self.visits is not None:
+            self.visits.end()
 
     def train_layers(
         self, first: int, last: int, x: Array, labels: Array, count: int, rate: float
@@ -254,6 +263,8 @@ class Int8Run:
         rate: the learning rate over the batch size. hand_on: normalise the activity afterwards.
         """
         assert self.recipe is not None
+        if self.visits is not None:
+            self.visits.enter(layer.index)
         xt, delta, row, sums, input_words, unit_words = layer.scratch
         lane, rule, batch_size = layer.lane, self._rule, self.recipe.batch_size
         gain = layer.gain if hand_on else _NO_GAIN
@@ -309,6 +320,8 @@ class Int8Run:
             if layer is not layers[-1]:
                 layer.normalize(count)
                 x = layer.out
+        if self.visits is not None:
+            self.visits.end()
 
 
 AnyRun = Run | Int8Run
