@@ -65,10 +65,10 @@ def _step_needs(network: Network, batch: int, stages: Sequence[int]) -> Iterator
         "listed": TensorSpec((max(-(-n.in_features // 4) for n in network.layers),), "int32"),
     }
     if isinstance(network.rule, Group):
-        for i in range(depth):
-            workspace[f"layer{i}.groups"] = TensorSpec((classes + 1,), "int32")
-            workspace[f"layer{i}.factors"] = TensorSpec((classes,), "int64")
-            workspace[f"layer{i}.shares"] = TensorSpec((classes,), "int32")
+        for width in network.hidden:
+            workspace[f"groups{width}"] = TensorSpec((classes + 1,), "int32")
+            workspace[f"factors{width}"] = TensorSpec((classes,), "int64")
+            workspace[f"shares{width}"] = TensorSpec((classes,), "int32")
     for name, spec in workspace.items():
         yield Need(name, spec, "workspace", always)
     yield Need("chosen", TensorSpec((batch,), "int64"), "data", always)

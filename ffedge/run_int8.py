@@ -280,12 +280,12 @@ class Int8Run:
                 lane.listed, input_words, unit_words,
             )  # fmt: skip
         else:
-            name = f"layer{layer.index}"
+            width = layer.width
             missed, right, changed, squares = step.group_steps(
                 x, count, batch_size, layer.inputs, labels, layer.weight, layer.bias, layer.shift,
                 scales.score, self._smoothing, mantissa, exponent + scales.delta, layer.seed,
-                layer.updates, gain, self.arena[f"{name}.groups"], rule.squared,
-                self.arena[f"{name}.factors"], self.arena[f"{name}.shares"], layer.out,
+                layer.updates, gain, self.arena[f"groups{width}"], rule.squared,
+                self.arena[f"factors{width}"], self.arena[f"shares{width}"], layer.out,
                 lane.length, lane.scores, lane.errors, xt, delta, row, lane.listed,
                 input_words, unit_words,
             )  # fmt: skip
@@ -309,10 +309,10 @@ class Int8Run:
             layer.forward(x, count)
             scores = layer.lane.scores
             if isinstance(self._rule, Group):
-                name = f"layer{layer.index}"
+                width = layer.width
                 group.group_scores(
-                    layer.out, count, self.arena[f"{name}.groups"], self._rule.squared,
-                    self.arena[f"{name}.factors"], scores,
+                    layer.out, count, self.arena[f"groups{width}"], self._rule.squared,
+                    self.arena[f"factors{width}"], scores,
                 )  # fmt: skip
             else:
                 readout.readout_scores(layer.out, count, layer.params["readout"], scores)

@@ -95,13 +95,17 @@ def group_factors(rule: Group, sizes: Array) -> Array:
 
 
 def constants(network: Network) -> dict[str, Array]:
-    """Contents of the buffers that never change, by name: the group rule's, none with another."""
+    """Contents of the buffers that never change, by name: the group rule's, none with another.
+
+    Layers of one width share theirs.
+    """
     rule, found = network.rule, dict[str, Array]()
     if isinstance(rule, Group):
         for i, layer in enumerate(network.layers):
             sizes = group_sizes(network, i)
             starts = rule.starts(layer.out_features, network.classes)
-            found[f"layer{i}.groups"] = np.array(starts, np.int32)
-            found[f"layer{i}.factors"] = group_factors(rule, sizes)
-            found[f"layer{i}.shares"] = np.array(sizes.min() * 2**15 // sizes, np.int32)
+            width = layer.out_features
+            found[f"groups{width}"] = np.array(starts, np.int32)
+            found[f"factors{width}"] = group_factors(rule, sizes)
+            found[f"shares{width}"] = np.array(sizes.min() * 2**15 // sizes, np.int32)
     return found

@@ -61,9 +61,9 @@ def test_the_constants_of_a_network_are_those_of_its_groups():
     for i, width in enumerate((20, 13)):
         starts = rule.starts(width, 3)
         factors, shares, _ = oracle.group_units(starts, True, float(rule.factor))
-        assert found[f"layer{i}.groups"].tolist() == starts
-        assert found[f"layer{i}.factors"].tolist() == factors.tolist()
-        assert found[f"layer{i}.shares"].tolist() == shares.tolist()
+        assert found[f"groups{width}"].tolist() == starts
+        assert found[f"factors{width}"].tolist() == factors.tolist()
+        assert found[f"shares{width}"].tolist() == shares.tolist()
         assert smallest_group(network, i) == np.diff(starts).min()
         assert rate_of(rule, 0.1, smallest_group(network, i)) == group_rate(
             rule, 0.1, int(np.diff(starts).min())

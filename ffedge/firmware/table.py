@@ -80,14 +80,15 @@ def make_table(network: Network, recipe: Recipe, plan: Plan) -> Array:
     for column, value in head.items():
         table[column] = value
     for i, layer in enumerate(network.layers):
-        name, row = f"layer{i}", table[program.HEAD + i * program.ROW :]
+        name, width = f"layer{i}", layer.out_features
+        row = table[program.HEAD + i * program.ROW :]
         weight = parameters(network, i)["weight"]
         scales = scales_of(network, i)
         columns = {
             program.INPUTS: layer.in_features,
             program.QUADS: weight.shape[1],
             program.PANELS: weight.shape[0],
-            program.WIDTH: layer.out_features,
+            program.WIDTH: width,
             program.WEIGHT: place_of[f"{name}.weight"],
             program.BIAS: place_of[f"{name}.bias"],
             program.READOUT: place_of.get(f"{name}.readout", -1),
@@ -95,9 +96,9 @@ def make_table(network: Network, recipe: Recipe, plan: Plan) -> Array:
             program.ROW_TERMS: place_of[f"{name}.row"],
             program.INPUT_WORDS: place_of[f"{name}.input_words"],
             program.UNIT_WORDS: place_of[f"{name}.unit_words"],
-            program.STARTS: place_of.get(f"{name}.groups", -1),
-            program.FACTORS: place_of.get(f"{name}.factors", -1),
-            program.SHARES: place_of.get(f"{name}.shares", -1),
+            program.STARTS: place_of.get(f"groups{width}", -1),
+            program.FACTORS: place_of.get(f"factors{width}", -1),
+            program.SHARES: place_of.get(f"shares{width}", -1),
             program.SHIFT: scales.shift,
             program.SCORES_EXP: scales.score,
             program.SCORE_SHIFT: scales.vote,

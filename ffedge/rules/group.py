@@ -65,10 +65,10 @@ class Group(ClassRule):
         return len(network.layers) * (int(value * 2**SCORE_EXP) + 1)
 
     def workspace(self, network: Network, batch: int) -> dict[str, TensorSpec]:
-        """The base's buffers, and the first unit of each group for every layer."""
+        """The base's buffers, and the first unit of each group for every width of a layer."""
         buffers = super().workspace(network, batch)
-        for i in range(len(network.layers)):
-            buffers[f"layer{i}.groups"] = TensorSpec((network.classes + 1,), "int32")
+        for width in network.hidden:
+            buffers[f"groups{width}"] = TensorSpec((network.classes + 1,), "int32")
         return buffers
 
     @staticmethod
@@ -78,17 +78,17 @@ class Group(ClassRule):
 
     def begin(self, run: Any, layer: Any) -> None:
         """Divide the layer's units among the classes."""
-        starts = run.arena[f"layer{layer.index}.groups"]
+        starts = run.arena[f"groups{layer.width}"]
         starts[:] = self.starts(layer.width, len(starts) - 1)
 
     def scores(self, run: Any, layer: Any, rows: int) -> None:
         """Goodness of each class group; see ``kernels.group``."""
-        starts = run.arena[f"layer{layer.index}.groups"]
+        starts = run.arena[f"groups{layer.width}"]
         group.group_scores(layer.out, rows, starts, self.squared, self.factor, run.scores)
 
     def delta(self, run: Any, layer: Any, rows: int) -> None:
         """The goodness's derivative times its class's error."""
-        starts = run.arena[f"layer{layer.index}.groups"]
+        starts = run.arena[f"groups{layer.width}"]
         group.group_delta(
             layer.out, rows, starts, self.squared, self.factor, run.errors, layer.delta
         )
