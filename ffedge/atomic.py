@@ -24,7 +24,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}")
     # "x" refuses an existing file and gives the new one the user's usual permissions.
-    file = open(temporary, "xb")  # noqa: SIM115
+    file = open(temporary, "x+b")  # noqa: SIM115
     try:
         with file:
             yield file

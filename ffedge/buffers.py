@@ -13,6 +13,7 @@ from .network import Network
 from .plan import END, Need, Plan, place
 from .recipe import Recipe
 from .scaling import Scaler
+from .streaming import Streaming
 from .tensor import PANEL, TensorSpec
 
 #: 127 * 127 * 65,536 and the rounding still fit the int32 sums of an update.
@@ -34,13 +35,51 @@ def parameters(network: Network, index: int) -> dict[str, TensorSpec]:
     return own | network.rule.params(network, index)
 
 
-def model_needs(network: Network) -> Iterator[Need]:
-    """What is stored in the model file: the scaler, the layers' and the rule's parameters."""
+def kept_state(network: Network, recipe: Recipe, index: int) -> dict[str, TensorSpec]:
+    """What a layer keeps from step to step beside its parameters, by names within the layer."""
+    state = {
+        f"{name}.{kind}": spec
+        for name, spec in parameters(network, index).items()
+        for kind in recipe.optimizer.state
+    }
+    return state | network.rule.memory(network, index)
+
+
+def scaler_needs(network: Network) -> Iterator[Need]:
+    """The input's mean and gain."""
     for name in ("mean", "gain"):
         yield Need(f"input.{name}", TensorSpec((network.features,), "float32"), "weights")
+
+
+def model_needs(network: Network) -> Iterator[Need]:
+    """What is stored in the model file: the scaler, the layers' and the rule's parameters."""
+    yield from scaler_needs(network)
     for i in range(len(network.layers)):
         for name, spec in parameters(network, i).items():
             yield Need(f"layer{i}.{name}", spec, "weights")
+
+
+def _kept_needs(
+    network: Network, recipe: Recipe, streaming: Streaming, own: Sequence[tuple[int, int]]
+) -> Iterator[Need]:
+    """The layers' parameters and state in a training run; ``own``: stages in which each learns."""
+    layerwise = recipe.schedule == "layerwise"
+    depth, whole_step = len(network.layers), (0, END)
+    for i in range(depth):
+        streamed, turn = streaming.streams(i), streaming.turn(network, i)
+        # Where one layer learns at a time, it stays in memory as long as it does.
+        held = not streamed or (layerwise and not streaming.slices(network, i))
+        phases = whole_step if held else turn
+        for name, spec in parameters(network, i).items():
+            window = streaming.window(i, name, spec)
+            stages = own[i] if streamed else (PREPARE, END)
+            yield Need(f"layer{i}.{name}", window, "weights", stages, phases)
+            if streamed and layerwise and i < depth - 1:
+                later = (own[i][1] + 1, END)
+                yield Need(f"layer{i}.{name}.lower", window, "weights", later, turn)
+        for name, spec in kept_state(network, recipe, i).items():
+            window = streaming.window(i, name.split(".")[0], spec)
+            yield Need(f"layer{i}.{name}", window, "optimizer state", own[i], phases)
 
 
 def _step_needs(network: Network, batch: int, rows: int, stages: Sequence[int]) -> Iterator[Need]:
@@ -70,22 +109,29 @@ def _step_needs(network: Network, batch: int, rows: int, stages: Sequence[int]) 
     yield Need("labels", TensorSpec((batch,), "int32"), "data", always)
 
 
-def training_needs(network: Network, recipe: Recipe, group: int) -> Iterator[Need]:
+def training_needs(
+    network: Network, recipe: Recipe, group: int, streaming: Streaming | None = None
+) -> Iterator[Need]:
     """Everything that is alive at some moment of a training run.
 
     group: samples brought in at once, whole batches; more than one batch in int8 only.
+    streaming: what lies on disk; None: nothing.
     """
+    if streaming is None:
+        streaming = Streaming((0,) * len(network.layers))
     layerwise = recipe.schedule == "layerwise"
     depth = len(network.layers)
     first = [i + 1 if layerwise else 1 for i in range(depth)]
     own = [(i + 1, i + 1) if layerwise else (1, END) for i in range(depth)]
-    yield from model_needs(network)
+    yield from scaler_needs(network)
+    yield from _kept_needs(network, recipe, streaming, own)
     kept = (PREPARE, END if recipe.stream else PREPARE)
     yield Need("moments", Scaler.workspace(network.features), "workspace", kept)
     if network.precision == "int8":
         size, threads = recipe.batch_size, recipe.threads
         yield from buffers_int8.step_needs(network, group, first, threads)
         yield from buffers_int8.learning_needs(network, size, group, own, threads)
+        yield from buffers_int8.slice_needs(network, group, streaming)
     else:
         rows = recipe.batch_size * network.rule.rows_per_sample
         yield from _step_needs(network, recipe.batch_size, rows, first)
@@ -98,11 +144,6 @@ def _learning_needs(
     """What an update needs beyond that; ``own``: the stages in which each layer learns."""
     always = (1, END)
     for i, layer in enumerate(network.layers):
-        for name, spec in parameters(network, i).items():
-            for kind in recipe.optimizer.state:
-                yield Need(f"layer{i}.{name}.{kind}", spec, "optimizer state", own[i])
-        for name, spec in network.rule.memory(network, i).items():
-            yield Need(f"layer{i}.{name}", spec, "optimizer state", own[i])
         spec = activity(layer.output_shape, rows)
         yield Need(f"layer{i}.delta", spec, "workspace", own[i], phases=(i + 1, i + 1))
     if recipe.optimizer.state:
@@ -111,15 +152,34 @@ def _learning_needs(
         yield Need("tile", TensorSpec((PANELS, ROWS, PANEL), "float32"), "workspace", always)
 
 
-def plan_training(network: Network, recipe: Recipe, budget: int | None = None) -> Plan:
+def plan_training(
+    network: Network, recipe: Recipe, budget: int | None = None, streaming: Streaming | None = None
+) -> Plan:
     """Every buffer of a training run with its place.
 
-    budget: bytes. Raises BudgetError with the missing bytes, the largest buffers, what to
-    change, and the smallest budget that would do.
+    budget: bytes. streaming: what lies on disk; None: nothing. Raises BudgetError with the missing
+    bytes, the largest buffers, what to change, and the smallest budget that would do.
 
     >>> plan_training(Network.dense(64, (100, 100), 10), Recipe()).peak < 512 * 1024
     True
     """
+    check_training(network, recipe, streaming)
+    size = recipe.batch_size
+    plan = place(training_needs(network, recipe, size, streaming))
+    group = buffers_int8.group_of(size) if network.precision == "int8" else size
+    if group > size:
+        # Faster, with the same bits; never a reason to refuse.
+        roomy = place(training_needs(network, recipe, group, streaming))
+        plan = roomy if budget is None or roomy.peak <= budget else plan
+    if budget is not None and plan.peak > budget:
+        single = replace(recipe, batch_size=1)
+        least = place(training_needs(network, single, 1, streaming)).peak
+        plan.check(budget, f"{ADVICE} At batch size 1 this network needs {least:,} B.")
+    return plan
+
+
+def check_training(network: Network, recipe: Recipe, streaming: Streaming | None = None) -> None:
+    """Raise ConfigError for what cannot be trained, whatever the memory."""
     if network.precision == "int8" and recipe.optimizer.state:
         raise ConfigError(
             f"plan_training: expected the optimiser sgd in int8, got {recipe.optimizer.name}; "
@@ -135,18 +195,18 @@ def plan_training(network: Network, recipe: Recipe, budget: int | None = None) -
             "plan_training: expected precision int8 and at least two layers for two threads, got "
             f"{network.precision} and {len(network.layers)}"
         )
-    size = recipe.batch_size
-    plan = place(training_needs(network, recipe, size))
-    group = buffers_int8.group_of(size) if network.precision == "int8" else size
-    if group > size:
-        # Faster, with the same bits; never a reason to refuse.
-        roomy = place(training_needs(network, recipe, group))
-        plan = roomy if budget is None or roomy.peak <= budget else plan
-    if budget is not None and plan.peak > budget:
-        single = replace(recipe, batch_size=1)
-        least = place(training_needs(network, single, 1)).peak
-        plan.check(budget, f"{ADVICE} At batch size 1 this network needs {least:,} B.")
-    return plan
+    if streaming is not None:
+        streaming.check(network)
+        if recipe.threads > 1:
+            raise ConfigError(
+                "plan_training: expected one thread where layers are streamed from disk, got two; "
+                "leave --threads out"
+            )
+        if streaming.outputs and recipe.schedule != "layerwise":
+            raise ConfigError(
+                "plan_training: expected schedule layerwise where outputs are kept on disk, got "
+                f"{recipe.schedule}"
+            )
 
 
 def plan_prediction(network: Network, batch: int, budget: int | None = None) -> Plan:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from .network import Network, cut_of
 from .plan import END, Need
 from .rules import Group
+from .streaming import Streaming
 from .tensor import PANEL, TensorSpec, panels
 
 
@@ -108,3 +109,14 @@ def learning_needs(
                 # Rows of a mapped file are read into it, before the first layer needs it.
                 phases = (0, 1)
             yield Need(f"layer{i}.{name}", spec, "workspace", own[i], phases)
+
+
+def slice_needs(network: Network, group: int, streaming: Streaming) -> Iterator[Need]:
+    """The activity of a slice of a layer, before it takes its place in the whole one.
+
+    group: samples brought in at once.
+    """
+    for i in range(len(network.layers)):
+        if streaming.slices(network, i):
+            spec = TensorSpec((group, streaming.panels[i] * PANEL), "uint8")
+            yield Need(f"layer{i}.slice", spec, "workspace", phases=(i + 1, i + 1))

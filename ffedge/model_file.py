@@ -49,13 +49,35 @@ def save_model(model: Model, path: str | os.PathLike[str]) -> int:
 
 
 def _write(model: Model, file: BinaryIO) -> int:
-    needs = list(model_needs(model.network))
+    needs = model_needs(model.network)
     arrays = [np.ascontiguousarray(model.params[n.name], dtype=n.spec.dtype) for n in needs]
-    description = json.dumps(_metadata(model))
-    checksum = _checksum(description, arrays)
+    head = header(model, (array.data.cast("B") for array in arrays))
+    file.write(head)
+    for array in arrays:
+        file.write(array.data.cast("B"))
+    return len(head) + sum(array.nbytes for array in arrays)
+
+
+def header(model: Model, contents: Iterable[memoryview], room: int = 0) -> bytes:
+    """What stands in front of the arrays: length and JSON, at least ``room`` bytes.
+
+    contents: all bytes of the arrays in their order, in pieces of any size. The parameters of
+    ``model`` are not looked at.
+    """
+    description = json.dumps(
+        {
+            "format": FORMAT,
+            "network": model.network.describe(),
+            "classes": list(model.classes),
+            "feature_shape": list(model.feature_shape),
+            "feature_names": None if model.feature_names is None else list(model.feature_names),
+            "training": model.training,
+        }
+    )
+    checksum = _checksum(description, contents)
     entries: dict[str, Any] = {"__metadata__": {"ffedge": description, "crc32": checksum}}
     offset = 0
-    for need in needs:
+    for need in model_needs(model.network):
         end = offset + need.spec.nbytes
         entries[need.name] = {
             "dtype": _DTYPES[need.spec.dtype],
@@ -64,31 +86,17 @@ def _write(model: Model, file: BinaryIO) -> int:
         }
         offset = end
     text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-(8 + len(text)) % _ALIGN)
-    file.write(len(text).to_bytes(8, "little"))
-    file.write(text)
-    for array in arrays:
-        file.write(array.data.cast("B"))
-    return 8 + len(text) + offset
+    length = max(8 + len(text), room)
+    text = text.ljust(length + -length % _ALIGN - 8)
+    return len(text).to_bytes(8, "little") + text
 
 
-def _checksum(description: str, arrays: Iterable[np.ndarray[Any, Any]]) -> str:
+def _checksum(description: str, contents: Iterable[memoryview]) -> str:
     """CRC-32 of the description and the arrays, eight hex digits."""
     total = zlib.crc32(description.encode())
-    for array in arrays:
-        total = zlib.crc32(array.data.cast("B"), total)
+    for piece in contents:
+        total = zlib.crc32(piece, total)
     return f"{total:08x}"
-
-
-def _metadata(model: Model) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "network": model.network.describe(),
-        "classes": list(model.classes),
-        "feature_shape": list(model.feature_shape),
-        "feature_names": None if model.feature_names is None else list(model.feature_names),
-        "training": model.training,
-    }
 
 
 def load_model(path: str | os.PathLike[str]) -> Model:
@@ -161,7 +169,8 @@ def _read(file: BinaryIO, size: int, name: str) -> Model:
             f"{name}: expected zeros beyond the width of {loud}, got other values; "
             "the file was changed"
         )
-    if about.get("crc32") != _checksum(about["ffedge"], params.values()):
+    contents = (array.data.cast("B") for array in params.values())
+    if about.get("crc32") != _checksum(about["ffedge"], contents):
         raise CheckpointError(
             f"{name}: expected checksum {about.get('crc32')!s:.20}, got another; the file was "
             "damaged or changed, take a copy of it"

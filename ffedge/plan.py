@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from .errors import BudgetError
 from .tensor import TensorSpec
 
@@ -136,15 +138,39 @@ def place(needs: Iterable[Need]) -> Plan:
 
     Greedy by size, as TFLM's memory planner; optimal wherever lifetimes nest.
     """
-    placed: list[Buffer] = []
-    for need in sorted(needs, key=lambda n: (-n.spec.nbytes, n.name)):
+    ordered = sorted(needs, key=lambda n: (-n.spec.nbytes, n.name))
+    lives = np.array([(*n.stages, *n.phases) for n in ordered], np.int64).reshape(-1, 4)
+    spans = np.zeros((len(ordered), 2), np.int64)
+    for k, need in enumerate(ordered):
         size = aligned(need.spec.nbytes)
+        first, last, begin, end = lives[k]
+        before = lives[:k]
+        meets = (before[:, 0] <= last) & (first <= before[:, 1])
+        meets &= (before[:, 2] <= end) & (begin <= before[:, 3])
         offset = 0
-        for other in sorted(placed, key=lambda b: b.offset):
-            if need.meets(other.need):
-                if offset + size <= other.offset:
-                    break
-                offset = max(offset, other.end)
-        placed.append(Buffer(need, offset))
+        for start, stop in sorted(spans[:k][meets].tolist()):
+            if offset + size <= start:
+                break
+            offset = max(offset, stop)
+        spans[k] = offset, offset + size
+    placed = [Buffer(need, int(span[0])) for need, span in zip(ordered, spans, strict=True)]
     order = {category: i for i, category in enumerate(CATEGORIES)}
     return Plan(tuple(sorted(placed, key=lambda b: (order[b.category], b.offset))))
+
+
+def most_alive(needs: Iterable[Need]) -> int:
+    """Largest sum of bytes alive at one moment, aligned: no plan of these needs can be smaller.
+
+    A moment is a stage and a phase; the sum only rises where some need's life begins.
+    """
+    kept = list(needs)
+    lives = np.array([(*n.stages, *n.phases) for n in kept], np.int64).reshape(-1, 4)
+    sizes = np.array([aligned(n.spec.nbytes) for n in kept], np.int64)
+    most = 0
+    for stage in np.unique(lives[:, 0]):
+        now = (lives[:, 0] <= stage) & (stage <= lives[:, 1])
+        begins, ends, alive = lives[now, 2], lives[now, 3], sizes[now]
+        phases = np.unique(begins)
+        here = (begins[None] <= phases[:, None]) & (phases[:, None] <= ends[None])
+        most = max(most, int((here * alive).sum(axis=1).max(initial=0)))
+    return most

@@ -18,6 +18,8 @@ from .optimizers import SGD
 from .recipe import Recipe
 from .scaling import LIMIT
 from .sources import Dataset
+from .streamer import Streamer
+from .streaming import bounds
 
 Array = np.ndarray[Any, Any]
 
@@ -29,32 +31,37 @@ _LIMIT = np.float32(LIMIT)
 class Visits(Protocol):
     """Who is told of a run's way through its layers, before each is touched.
 
-    A pass begins when samples are fetched, enters layers in any order, some more than once, and
-    ends when the last update or score of these samples has been made.
+    A pass begins when samples are fetched, enters layers from the first on, each at most once in
+    a row, and ends when the next one begins or the last of these samples' work has been done.
     """
 
     def begin(self) -> None:
-        """Samples are about to be fetched."""
+        """Samples are about to be fetched; the pass before is over."""
 
     def enter(self, index: int) -> None:
-        """Layer ``index`` is about to run forward; the one entered before is done with."""
+        """Layer ``index`` is about to run forward; the one entered before is done with.
+
+        Said again for the layer that is in hand, it means nothing.
+        """
 
     def end(self) -> None:
         """The pass is over."""
 
 
 class LayerRun:
-    """One layer with its arrays: parameters, activity, delta and optimiser state."""
+    """One layer with its arrays: parameters, activity, delta and optimiser state.
+
+    params, weight, bias: views of the arena; of a streamed layer valid while it is entered.
+    """
 
     def __init__(self, run: Run, index: int) -> None:
         arena, network, recipe = run.arena, run.network, run.recipe
         self.index = index
         self.width = network.layers[index].out_features
         self.inputs = network.layers[index].in_features
-        self.params = {name: arena[f"layer{index}.{name}"] for name in parameters(network, index)}
-        self.weight, self.bias = self.params["weight"], self.params["bias"]
-        self.out, self.length = arena[f"layer{index}.out"], arena["length"]
         self._run = run
+        self.bind()
+        self.out, self.length = arena[f"layer{index}.out"], arena["length"]
         self.active = False
         self.updates = 0
         self.loss, self.right, self.seen, self.goodness = 0.0, 0.0, 0, 0.0
@@ -70,6 +77,26 @@ class LayerRun:
                 name: [arena[f"layer{index}.{name}.{kind}"] for kind in recipe.optimizer.state]
                 for name in self.params
             }
+
+    def bind(self, suffix: str = "") -> None:
+        """Take the parameters from the buffers of that suffix; see ``StreamedLayer``."""
+        names = parameters(self._run.network, self.index)
+        arena = self._run.arena
+        self.params = {name: arena[f"layer{self.index}.{name}{suffix}"] for name in names}
+        self.weight, self.bias = self.params["weight"], self.params["bias"]
+
+    def initialize(self, seed: int) -> None:
+        """Random starting weights; He's scale for ReLU layers. All other parameters are zero."""
+        self._fill_weights(seed)
+        for name, array in self.params.items():
+            if name != "weight":
+                array[:] = 0.0
+
+    def _fill_weights(self, seed: int) -> None:
+        random.fill_normal(seed, self.width, self._scale(), 0, self.weight)
+
+    def _scale(self) -> np.float32:
+        return np.float32((1.0 / self.inputs) ** 0.5)
 
     def forward(self, x: Array, rows: int) -> None:
         """``out = relu(x @ weight + bias)``."""
@@ -132,10 +159,64 @@ class LayerRun:
         self.seen += count
 
 
-class Run:
-    """An arena bound to its network; ``recipe`` is None where only prediction is wanted."""
+class SlicedLayerRun(LayerRun):
+    """A layer whose weight is never whole in memory: its units take turns, a slice at a time."""
 
-    def __init__(self, network: Network, arena: Arena, recipe: Recipe | None = None) -> None:
+    def __init__(self, run: Run, index: int, streamer: Streamer) -> None:
+        super().__init__(run, index)
+        self._streamer = streamer
+        #: First and last panel of each slice.
+        self._slices = bounds(len(self.out), len(self.weight))
+
+    def _fill_weights(self, seed: int) -> None:
+        for number, (first, last) in enumerate(self._slices):
+            window = self.weight[: last - first]
+            random.fill_normal(seed, self.width, self._scale(), first, window)
+            self._streamer.made_slice(self.index, number)
+
+    def forward(self, x: Array, rows: int) -> None:
+        """As of a whole layer, slice by slice."""
+        run = self._run
+        assert run.visits is not None
+        run.visits.enter(self.index)
+        for number, (first, last) in enumerate(self._slices):
+            self._streamer.bring(number)
+            dense.dense_forward(
+                x, rows, self.weight[: last - first], self.bias[first:last],
+                run.index, run.offset, self.out[first:last],
+            )  # fmt: skip
+
+    def update(self, x: Array, rows: int) -> None:
+        """As of a whole layer, from the last slice on: it is still there."""
+        run = self._run
+        assert run.recipe is not None
+        optimizer = run.recipe.optimizer
+        for number in range(len(self._slices) - 1, -1, -1):
+            first, last = self._slices[number]
+            self._streamer.bring(number, change=True)
+            window, delta = self.weight[: last - first], self.delta[first:last]
+            if isinstance(optimizer, SGD):
+                bias = self.bias[first:last]
+                optimizer.step_layer(x, rows, delta, window, bias, run, run.factor)
+            else:
+                state = [array[: last - first] for array in self.state["weight"]]
+                optimizer.step(x, rows, delta, window, state, run, run.factor, self.updates + 1)
+        if not isinstance(optimizer, SGD):
+            assert run.ones is not None
+            self.step("bias", run.ones, rows, self.delta)
+        self.updates += 1
+
+
+class Run:
+    """An arena bound to its network; ``recipe`` is None where only prediction is wanted.
+
+    streamer: brings in the layers that are not resident; None where all are.
+    """
+
+    def __init__(
+        self, network: Network, arena: Arena, recipe: Recipe | None = None,
+        streamer: Streamer | None = None,
+    ) -> None:  # fmt: skip
         self.network, self.arena, self.recipe = network, arena, recipe
         self.mean, self.gain = arena["input.mean"], arena["input.gain"]
         self.input, self.labels, self.chosen = arena["input"], arena["labels"], arena["chosen"]
@@ -145,10 +226,16 @@ class Run:
         self.tile = arena["tile"] if "tile" in arena else None  # noqa: SIM401
         for name in network.rule.workspace(network, 1):
             setattr(self, name, arena[name])
-        self.layers = [LayerRun(self, i) for i in range(len(network.layers))]
+        self.streamer = streamer
+        self.visits: Visits | None = streamer
+        self.layers = [
+            SlicedLayerRun(self, i, streamer)
+            if streamer is not None and streamer.streaming.slices(network, i)
+            else LayerRun(self, i)
+            for i in range(len(network.layers))
+        ]
         self.last_active = len(self.layers) - 1
         self.factor = 1.0
-        self.visits: Visits | None = None
         self.seed = recipe.seed if recipe is not None else 0
         self.samples_seen = 0
         self._fetched: tuple[Array, Array] = (_NO_LABELS, _ALL_ROWS)
@@ -156,28 +243,34 @@ class Run:
             network.rule.begin(self, layer)
 
     def initialize(self) -> None:
-        """Random starting weights from the recipe's seed; He's scale for ReLU layers."""
+        """Random starting weights from the recipe's seed."""
         for layer in self.layers:
             seed = (self.seed * 0x01000193 + layer.index * 2) % 2**32
-            scale = np.float32((1.0 / layer.inputs) ** 0.5)
-            random.fill_normal(seed, layer.width, scale, layer.weight)
-            layer.bias[:] = 0.0
+            layer.initialize(seed)
             self.network.rule.initialize(layer, seed + 1)
+            if self.streamer is not None:
+                self.streamer.made(layer.index)
 
     def begin_stage(self, stage: int | None) -> None:
         """Make layer ``stage`` (None: all layers) active, with fresh optimiser state."""
         self.last_active = len(self.layers) - 1 if stage is None else stage
+        if self.streamer is not None:
+            self.streamer.begin_stage(stage)
         if self.ones is not None:
             self.ones[:] = 0.0
             self.ones[:, :, 0] = 1.0
         for layer in self.layers[: self.last_active + 1]:
             layer.active = stage is None or layer.index == stage
+            if self.streamer is not None:
+                layer.bind(self.streamer.suffix(layer.index))
             if layer.active:
                 for arrays in layer.state.values():
                     for array in arrays:
                         array[:] = 0.0
                 layer.updates = 0
             self.network.rule.begin(self, layer)
+            if layer.active and self.streamer is not None:
+                self.streamer.reset(layer.index)
 
     def use_all_layers(self) -> None:
         """Score with all layers from now on, also with those that no stage has reached."""
@@ -222,14 +315,14 @@ class Run:
 
     def fetch_features(self, features: Array, first: int, count: int) -> None:
         """Bring rows first..first+count-1 of unlabelled data into the input."""
-        if self.visits is not None:
-            self.visits.begin()
         batch.choose_rows(first, count, len(features), 0, False, self.chosen)
         self._fetched = (features, _ALL_ROWS)
         self.fetch_again(count)
 
     def fetch_again(self, count: int) -> None:
-        """Bring the last fetched features into the input once more."""
+        """Bring the last fetched features into the input once more, for another pass."""
+        if self.visits is not None:
+            self.visits.begin()
         features, subset = self._fetched
         batch.fetch(features, subset, self.chosen, count, self.mean, self.gain, _LIMIT, self.input)
         self._normalize_input(count)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,16 +12,22 @@ import numpy as np
 
 from .arena import Arena
 from .buffers import model_needs, plan_training
+from .errors import ConfigError
 from .kernels.random import mix
 from .memory import watch_allocations
+from .model import Model
 from .network import Network
 from .plan import Plan
 from .recipe import Recipe
 from .run import LayerRun
-from .run_int8 import AnyRun, Int8Layer, make_run
+from .run_int8 import AnyRun, make_run
+from .run_int8_layer import Int8Layer
 from .scaling import Scaler
 from .sources import Dataset
 from .sources.residency import Residency
+from .streamer import Streamer
+from .streaming import Streaming
+from .training_file import TrainingFile
 
 Array = np.ndarray[Any, Any]
 
@@ -92,15 +99,29 @@ class Trainer:
     Construction plans (BudgetError if it does not fit) and allocates once; from then on the
     arena is all the memory that training uses. The weights live in the arena too: ``params``
     are views of it.
+
+    streaming, file: layers that lie in ``file`` between their turns; ``save`` makes it the model
+    file. int8 weights end with the same bits as without.
     """
 
     _residency: Residency | None = None
 
-    def __init__(self, network: Network, recipe: Recipe, *, budget: int | None = None) -> None:
+    def __init__(
+        self, network: Network, recipe: Recipe, *, budget: int | None = None,
+        streaming: Streaming | None = None, file: TrainingFile | None = None,
+    ) -> None:  # fmt: skip
+        if (streaming is None) != (file is None):
+            raise ConfigError(
+                "Trainer: expected streaming and file together, got one of them; "
+                "ffedge.planner.choose says what to stream"
+            )
         self.network, self.recipe = network, recipe
-        self.plan: Plan = plan_training(network, recipe, budget)
+        self.plan: Plan = plan_training(network, recipe, budget, streaming)
         self.arena = Arena(self.plan)
-        self.run = make_run(network, self.arena, recipe)
+        self.file, self._streamer = file, None
+        if streaming is not None and file is not None:
+            self._streamer = Streamer(self.arena, file, network, recipe, streaming)
+        self.run = make_run(network, self.arena, recipe, self._streamer)
         self.run.initialize()
         self.scaler = self._bind_scaler()
         self.epochs_done = 0
@@ -112,6 +133,11 @@ class Trainer:
 
     def __getstate__(self) -> dict[str, Any]:
         run = self.run
+        if self._streamer is not None:
+            raise ConfigError(
+                "Trainer: expected a resident one to copy, got one whose layers lie in a file; "
+                "save the model instead"
+            )
         return {
             "network": self.network, "recipe": self.recipe, "arena": self.arena,
             "epochs_done": self.epochs_done, "reached": self.reached,
@@ -132,6 +158,7 @@ class Trainer:
         self.scaler.count = state["scaled"]
         self.epochs_done, self.step_bytes, self._stopping = state["epochs_done"], 0, False
         self.reached = state["reached"]
+        self.file = self._streamer = None
 
     def _bind_scaler(self) -> Scaler:
         run = self.run
@@ -139,8 +166,40 @@ class Trainer:
 
     @property
     def params(self) -> dict[str, Array]:
-        """The model's parameters, as views of the arena."""
-        return {need.name: self.arena[need.name] for need in model_needs(self.network)}
+        """The model's parameters, as views of the arena; of streamed layers copies of the file."""
+        needs = {need.name: need.spec for need in model_needs(self.network)}
+        if self._streamer is None or self.file is None:
+            return {name: self.arena[name] for name in needs}
+        self._streamer.flush()
+        return {
+            name: self.file.array(name, spec) if self._streamer.moves(name) else self.arena[name]
+            for name, spec in needs.items()
+        }
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of layers read from disk so far."""
+        return 0 if self.file is None else self.file.bytes_read
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes of layers written to disk so far."""
+        return 0 if self.file is None else self.file.bytes_written
+
+    def save(self, model: Model) -> int:
+        """Make the file the model file of ``model`` (its parameters are not looked at); its bytes.
+
+        Only with streamed layers, and the end of training: the optimiser's state is cut off.
+        """
+        if self._streamer is None or self.file is None:
+            raise ConfigError("Trainer: expected streamed layers, got none; use save_model")
+        self._streamer.flush()
+        self._streamer.close()
+        for need in model_needs(model.network):
+            if need.name in self.arena and not self._streamer.moves(need.name):
+                self.file.write(self.file.place(need.name), [self.arena[need.name].data.cast("B")])
+        # The scores of a batch are done with: their bytes serve to read through.
+        return self.file.finish(model, self._streamer.space)
 
     @property
     def measured_bytes(self) -> int:
@@ -287,13 +346,27 @@ class Trainer:
     def evaluate(self, data: Dataset) -> float:
         """Accuracy on ``data``, 0..1."""
         right = 0
-        for first in range(0, data.n_samples, self.run.capacity):
-            count = min(self.run.capacity, data.n_samples - first)
-            self.run.fetch(data, first, count)
-            self._read(data, count)
-            self.run.score_batch(count)
-            right += count_right(self.run, count)
+        with self._not_learning():
+            for first in range(0, data.n_samples, self.run.capacity):
+                count = min(self.run.capacity, data.n_samples - first)
+                self.run.fetch(data, first, count)
+                self._read(data, count)
+                self.run.score_batch(count)
+                right += count_right(self.run, count)
         return right / data.n_samples
+
+    @contextmanager
+    def _not_learning(self) -> Iterator[None]:
+        """Streamed layers are only read inside."""
+        streamer = self._streamer
+        if streamer is None:
+            yield
+            return
+        streamer.learning = False
+        try:
+            yield
+        finally:
+            streamer.learning = True
 
 
 def count_right(run: AnyRun, count: int) -> int:

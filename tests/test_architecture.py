@@ -18,8 +18,9 @@ FLOORS = [
     ("layers", "rules", "optimizers", "scaling", "atomic"),
     ("lowering",),
     ("network", "recipe", "plan", "arena", "buffers", "buffers_int8", "scales_int8", "model",
-     "model_file", "sources", "memory"),
-    ("run", "run_int8", "pipeline", "predict", "trainer", "defaults", "checks", "parameters"),
+     "model_file", "sources", "memory", "streaming", "training_file", "streamed_layer", "streamer"),
+    ("run", "run_int8", "run_int8_layer", "pipeline", "predict", "trainer", "defaults", "checks",
+     "parameters"),
     ("estimator", "export", "quantize", "firmware"),
     ("cli", "__main__"),
 ]  # fmt: skip

@@ -20,10 +20,20 @@ def test_weights_equal_the_oracle_and_leave_the_padding_zero(inputs, units, seed
     scale = np.float32(15.3)
     weight = np.full((oracle.panels(units), -(-inputs // 4), 16, 4), 99, np.int8)
 
-    fill_weights(seed, inputs, units, scale, weight)
+    fill_weights(seed, inputs, units, scale, 0, weight)
 
     wanted = oracle.initial_weights(seed, inputs, units, scale)
     assert weight.tolist() == oracle.pack_weights(wanted).tolist()
+
+
+def test_weights_are_filled_in_slices_as_they_are_at_once():
+    whole, sliced = (np.empty((5, 2, 16, 4), np.int8) for _ in range(2))
+
+    fill_weights(3, 7, 70, np.float32(16.0), 0, whole)
+    for first in (0, 2, 4):
+        fill_weights(3, 7, 70, np.float32(16.0), first, sliced[first : first + 2])
+
+    assert sliced.tobytes() == whole.tobytes()
 
 
 @pytest.mark.parametrize("classes", [2, 10, 17])
@@ -53,7 +63,7 @@ def test_the_start_has_the_moments_of_its_docstring():
     scale = np.float32(16.0)
     weight = np.zeros((oracle.panels(units), inputs // 4, 16, 4), np.int8)
 
-    fill_weights(3, inputs, units, scale, weight)
+    fill_weights(3, inputs, units, scale, 0, weight)
 
     values = oracle.unpack_weights(weight, inputs, units).ravel() / 16
     assert abs(values.mean()) < 4 / np.sqrt(values.size)

@@ -83,18 +83,28 @@ def test_uniform_has_the_moments_of_the_unit_interval():
 def test_fill_normal_equals_the_oracle_and_leaves_the_padding_zero(width, inputs):
     out = np.full((-(-width // 16), inputs, 16), np.nan, np.float32)
 
-    fill_normal(2**32 - 1, width, np.float32(0.5), out)
+    fill_normal(2**32 - 1, width, np.float32(0.5), 0, out)
 
     wanted = reference.normal(2**32 - 1, inputs, width, 0.5)
     np.testing.assert_allclose(reference.unpack_weights(out, width), wanted, rtol=3e-7)
     assert_padding_is_zero(out, width)
 
 
+def test_fill_normal_fills_a_layer_in_slices_as_it_does_at_once():
+    whole, sliced = (np.empty((5, 7, 16), np.float32) for _ in range(2))
+
+    fill_normal(3, 70, np.float32(0.5), 0, whole)
+    for first in (0, 2, 4):
+        fill_normal(3, 70, np.float32(0.5), first, sliced[first : first + 2])
+
+    assert sliced.tobytes() == whole.tobytes()
+
+
 def test_fill_normal_has_the_moments_and_the_bound_of_its_docstring():
     units = 8 if PLAIN_PYTHON else 64
     out = np.empty((units // 16 + 1, 250, 16), np.float32)
 
-    fill_normal(11, units, np.float32(2.0), out)
+    fill_normal(11, units, np.float32(2.0), 0, out)
 
     values = reference.unpack_weights(out, units).ravel() / 2.0
     count = len(values)
@@ -147,5 +157,5 @@ def test_shuffled_reaches_the_largest_count_of_its_docstring(count):
 def test_random_kernels_allocate_nothing():
     out = np.empty((4, 50, 16), np.float32)
 
-    assert_allocates_nothing(lambda: fill_normal(1, 60, np.float32(1.0), out))
+    assert_allocates_nothing(lambda: fill_normal(1, 60, np.float32(1.0), 0, out))
     assert_allocates_nothing(lambda: [shuffled(n, 1000, 4) for n in range(3)])

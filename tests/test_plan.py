@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ffedge.errors import BudgetError
-from ffedge.plan import ALIGNMENT, CATEGORIES, END, Need, Plan, aligned, place
+from ffedge.plan import ALIGNMENT, CATEGORIES, END, Need, Plan, aligned, most_alive, place
 from ffedge.tensor import TensorSpec
 
 
@@ -59,6 +59,12 @@ def test_buffers_that_meet_never_overlap(needs):
     assert_sound(plan)
     assert sorted(b.name for b in plan.buffers) == sorted(n.name for n in needs)
     assert plan.peak >= load_at_worst(needs)
+
+
+@settings(max_examples=300, deadline=None)
+@given(needs_lists)
+def test_the_most_alive_is_the_load_at_the_worst_moment(needs):
+    assert most_alive(needs) == load_at_worst(needs) <= place(needs).peak
 
 
 @given(needs_lists)

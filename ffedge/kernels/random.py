@@ -58,18 +58,19 @@ def normal(seed, number, scale):
 
 
 @kernel()
-def fill_normal(seed, width, scale, out):
+def fill_normal(seed, width, scale, first, out):
     """Starting weights: ``out[p, i, lane]`` about N(0, scale**2) for units below ``width``.
 
     seed   int, 0..2**32-1                read
     width  int                            read     units; lanes from there on become 0
     scale  float32                        read
+    first  int                            read     panel of the layer at which ``out`` begins
     out    float32 (panels, I, 16)        written
     """
     inputs = out.shape[1]
     for p in range(out.shape[0]):
         for lane in range(PANEL):
-            unit = p * PANEL + lane
+            unit = (first + p) * PANEL + lane
             for i in range(inputs):
                 if unit < width:
                     out[p, i, lane] = normal(seed, unit * inputs + i, scale)

@@ -78,7 +78,7 @@ class Readout(ClassRule):
         if not self.frozen:
             width = layer.width
             scale = np.float32(1.0 / math.sqrt(width))
-            random.fill_normal(seed, width, scale, layer.params["readout"])
+            random.fill_normal(seed, width, scale, 0, layer.params["readout"])
 
     def frozen_matrix(self, index: int, width: int) -> tuple[int, int, np.float32]:
         """What makes layer ``index``'s frozen M: seed, width, magnitude (``kernels.readout``)."""

@@ -16,10 +16,11 @@ def to_s8(value):
 
 
 @kernel()
-def fill_weights(seed, inputs, width, scale, weight):
+def fill_weights(seed, inputs, width, scale, first, weight):
     """``weight[p, k, lane, j]`` about N(0, scale**2) in grid steps; 0 outside inputs x width.
 
     scale   float32                             read
+    first   int                                 read     panel of the layer where ``weight`` begins
     weight  int8 (panels, ceil(I/4), 16, 4)     written
 
     The number behind input i and unit n is that of ``random.fill_normal``.
@@ -28,7 +29,7 @@ def fill_weights(seed, inputs, width, scale, weight):
         for k in range(weight.shape[1]):
             for lane in range(PANEL):
                 for j in range(4):
-                    unit, i = p * PANEL + lane, 4 * k + j
+                    unit, i = (first + p) * PANEL + lane, 4 * k + j
                     if unit < width and i < inputs:
                         weight[p, k, lane, j] = to_s8(normal(seed, unit * inputs + i, scale))
                     else:

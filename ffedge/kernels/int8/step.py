@@ -19,7 +19,7 @@ from .readout import readout_delta, readout_scores, update_readout
 from .stream import update_one
 
 #: Parts of one step's random words.
-_INPUTS, _UNITS, _BIASES, _SAMPLES, _CLASSES = range(5)
+INPUTS, UNITS, BIASES, SAMPLES, CLASSES = range(5)
 
 
 @kernel()
@@ -34,14 +34,14 @@ def _apply(
     """
     if shift == 0:
         return 0
-    fill_words(bits(seed, _INPUTS), input_words)
+    fill_words(bits(seed, INPUTS), input_words)
     if rows == 1:
         changed = update_one(x, row, shift, input_words, unit_words, listed, weight)
     else:
         interleave(x, rows, inputs, xt)
         changed = update(xt, rows, delta, shift, input_words, unit_words, weight)
         sum_deltas(delta, rows, row)
-    update_bias(row, shift, 2 * INPUT_EXP, bits(seed, _BIASES), unit_words, bias)
+    update_bias(row, shift, 2 * INPUT_EXP, bits(seed, BIASES), unit_words, bias)
     return changed
 
 
@@ -62,12 +62,12 @@ def readout_step(
     forward(x, rows, weight, bias, forward_shift, listed, y)
     readout_scores(y, rows, readout, scores)
     missed, correct = class_errors(scores, rows, labels, score_exp, smoothing, errors)
-    fill_words(bits(seed, _UNITS), unit_words)
+    fill_words(bits(seed, UNITS), unit_words)
     shift = readout_delta(
-        y, rows, errors, readout, mantissa, delta_exp, bits(seed, _SAMPLES), unit_words, row, delta
+        y, rows, errors, readout, mantissa, delta_exp, bits(seed, SAMPLES), unit_words, row, delta
     )
     update_readout(
-        y, rows, errors, mantissa, readout_exp, bits(seed, _CLASSES), unit_words, sums, readout
+        y, rows, errors, mantissa, readout_exp, bits(seed, CLASSES), unit_words, sums, readout
     )
     changed = _apply(
         x, rows, inputs, shift, seed, xt, delta, row, listed, input_words, unit_words,
@@ -86,9 +86,9 @@ def group_step(
     forward(x, rows, weight, bias, forward_shift, listed, y)
     group_scores(y, rows, starts, squared, factors, scores)
     missed, correct = class_errors(scores, rows, labels, score_exp, smoothing, errors)
-    fill_words(bits(seed, _UNITS), unit_words)
+    fill_words(bits(seed, UNITS), unit_words)
     shift = group_delta(
-        y, rows, errors, starts, squared, shares, mantissa, delta_exp, bits(seed, _SAMPLES),
+        y, rows, errors, starts, squared, shares, mantissa, delta_exp, bits(seed, SAMPLES),
         unit_words, row, delta,
     )  # fmt: skip
     changed = _apply(
