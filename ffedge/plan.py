@@ -9,6 +9,7 @@ one lies apart from the other's. ``peak`` is the size of the arena that holds th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -138,7 +139,8 @@ def place(needs: Iterable[Need]) -> Plan:
 
     Greedy by size, as TFLM's memory planner; optimal wherever lifetimes nest.
     """
-    ordered = sorted(needs, key=lambda n: (-n.spec.nbytes, n.name))
+    # Layer 10 behind layer 9: buffers of neighbours then take turns in the same places.
+    ordered = sorted(needs, key=lambda n: (-n.spec.nbytes, *_words(n.name)))
     lives = np.array([(*n.stages, *n.phases) for n in ordered], np.int64).reshape(-1, 4)
     spans = np.zeros((len(ordered), 2), np.int64)
     for k, need in enumerate(ordered):
@@ -156,6 +158,14 @@ def place(needs: Iterable[Need]) -> Plan:
     placed = [Buffer(need, int(span[0])) for need, span in zip(ordered, spans, strict=True)]
     order = {category: i for i, category in enumerate(CATEGORIES)}
     return Plan(tuple(sorted(placed, key=lambda b: (order[b.category], b.offset))))
+
+
+def _words(name: str) -> tuple[str, int, str]:
+    """A name in parts that sort as people count: text, number, rest."""
+    found = re.match(r"([^\d]*)(\d*)(.*)", name)
+    assert found is not None
+    text, number, rest = found.groups()
+    return text, int(number or -1), rest
 
 
 def most_alive(needs: Iterable[Need]) -> int:

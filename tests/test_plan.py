@@ -154,3 +154,12 @@ def test_a_budget_of_exactly_enough_is_accepted():
 )
 def test_lifetimes_are_told_in_words(stages, phases, words):
     assert need("x", 1, stages, phases).life == words
+
+
+def test_neighbours_take_turns_in_the_same_places_however_many_they_are():
+    peaks = {
+        place([need(f"layer{i}.weight", 640, phases=(i, i + 1)) for i in range(depth)]).peak
+        for depth in (2, 9, 10, 11, 100, 101)
+    }
+
+    assert peaks == {2 * 640}
