@@ -1,5 +1,7 @@
 """Places of buffers: nothing that is alive at the same moment shares a byte."""
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,7 +39,9 @@ def assert_sound(plan: Plan) -> None:
 
 def load_at_worst(needs):
     """The most bytes alive at one moment: no plan can do with less."""
-    moments = {(s, p) for n in needs for s in n.stages for p in n.phases}
+    moments = itertools.product(
+        {stage for n in needs for stage in n.stages}, {phase for n in needs for phase in n.phases}
+    )
     return max(
         (
             sum(
