@@ -54,6 +54,9 @@ class Model:
     def first_layers(self, count: int) -> Model:
         """The model cut off above ``count`` layers, for a training that got no further."""
         network = replace(self.network, layers=self.network.layers[:count])
+        if not self.params:
+            # A description, whose arrays lie elsewhere.
+            return replace(self, network=network)
         params = {
             need.name: self.params.get(need.name, np.zeros(need.spec.shape, need.spec.dtype))
             for need in model_needs(network)

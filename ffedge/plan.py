@@ -122,11 +122,14 @@ class Plan:
 
     def check(self, budget: int, advice: str) -> None:
         """Raise BudgetError if the peak exceeds ``budget`` bytes."""
-        if self.peak <= budget:
-            return
+        if self.peak > budget:
+            raise self.refusal(budget, advice)
+
+    def refusal(self, budget: int, advice: str) -> BudgetError:
+        """The error that says by how much ``budget`` bytes are too few, and what to do."""
         largest = sorted(self.buffers, key=lambda b: -b.spec.nbytes)[:3]
         listed = ", ".join(f"{b.name} ({b.spec.nbytes:,} B)" for b in largest)
-        raise BudgetError(
+        return BudgetError(
             f"plan needs {self.peak:,} B, budget is {budget:,} B: "
             f"{self.peak - budget:,} B missing. Largest buffers: {listed}. {advice}",
             required=self.peak,

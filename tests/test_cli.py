@@ -245,10 +245,38 @@ def test_plan_of_prediction_is_smaller(call):
 
 
 def test_plan_accepts_exactly_enough(call):
-    peak = one_object(call("plan", "64-32-10", "--json")[1])["planned_bytes"]
+    words = ["plan", "64-32-10", "--batch-size", 64, "--schedule", "sweep", "--stream", "never"]
+    peak = one_object(call(*words, "--json")[1])["planned_bytes"]
 
-    assert call("plan", "64-32-10", "--budget", peak)[0] == 0
-    assert call("plan", "64-32-10", "--budget", peak - 1)[0] == 3
+    assert call(*words, "--budget", peak)[0] == 0
+    assert call(*words, "--budget", peak - 1)[0] == 3
+
+
+def test_plan_says_what_it_takes_to_keep_a_budget_and_the_least_that_works(call):
+    code, out, _ = call("plan", "784-500-500-10", "--budget", "2MiB", "--json")
+    plan = one_object(out)
+
+    assert code == 0
+    assert plan["planned_bytes"] <= 2 << 20
+    assert plan["plan"]["streamed_layers"] == 2
+    assert plan["plan"]["step_reads"] > plan["plan"]["step_writes"] > 0
+    assert plan["plan"]["slowdown"] > 1
+    text = call("plan", "784-500-500-10", "--budget", "2MiB")[1]
+    assert "2 of 2 layers on disk between their turns" in text
+    assert "x as long as with enough memory" in text
+    least = plan["plan"]["least_budget"]
+    assert call("plan", "784-500-500-10", "--budget", least)[0] == 0
+    code, _, err = call("plan", "784-500-500-10", "--budget", least - 1)
+    assert code == 3
+    assert f"The smallest budget that works is {least:,} B." in err
+
+
+def test_a_slow_disk_shows_in_the_plan(call):
+    words = ["plan", "784-500-500-10", "--budget", "2MiB", "--json", "--disk-speed"]
+
+    slow, fast = (one_object(call(*words, speed)[1])["plan"] for speed in ("40MB", "10GB"))
+
+    assert slow["slowdown"] > 10 * fast["slowdown"] > 10
 
 
 def test_export_writes_onnx_and_checks_it(call, model, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from ..defaults import choose_optimizer
@@ -72,8 +73,9 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, metavar="N", help="samples per update")
     parser.add_argument("--epochs", type=int, metavar="N", help="passes over the data")
     parser.add_argument(
-        "--schedule", choices=SCHEDULES, default="sweep",
-        help="all layers from every batch, or one after the other (default: sweep)",
+        "--schedule", choices=SCHEDULES,
+        help="all layers from every batch, or one after the other (default: sweep, unless only "
+             "the other keeps the budget)",
     )  # fmt: skip
     parser.add_argument("--scaling", choices=("auto", *KINDS), default="auto",
                         help="of the input (default: auto)")  # fmt: skip
@@ -82,6 +84,47 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
         help="2: the upper layers learn beside the lower ones, in int8 (default: 1)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+
+
+def add_budget(parser: argparse.ArgumentParser) -> None:
+    """The budget, and what may be done to keep it."""
+    parser.add_argument("--budget", metavar="BYTES", type=bytes_argument,
+                        help="most memory for all training buffers: 524288, 512KiB, 0.5MiB; what "
+                             "cannot be kept within is refused beforehand")  # fmt: skip
+    parser.add_argument(
+        "--stream", choices=("auto", "never"), default="auto",
+        help="whether layers may lie on disk while others learn (default: auto, where the budget "
+             "asks for it; in the folder of the model file)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--outputs-on-disk", action="store_true",
+        help="in schedule layerwise, where layers are streamed: keep what finished layers put out "
+             "on disk in 8 bits, a byte for each unit and sample, instead of running them again",
+    )  # fmt: skip
+    parser.add_argument("--disk-speed", metavar="BYTES", type=bytes_argument,
+                        help="of the disk in a second, for the predicted slowdown (default: that "
+                             "of the system's cache, 2 GB)")  # fmt: skip
+
+
+def read_recipes(
+    options: argparse.Namespace, *, features: int, batch_size: int, epochs: int, scaling: str
+) -> list[Recipe]:
+    """The recipe of the options, then those that may be taken instead to keep a budget.
+
+    What the options name stays; batch size and schedule are free where they do not.
+    """
+    found = []
+    sizes = [batch_size]
+    while options.batch_size is None and sizes[-1] > 1:
+        sizes.append(sizes[-1] // 2)
+    for size in sizes:
+        recipe = read_recipe(
+            options, features=features, batch_size=size, epochs=epochs, scaling=scaling
+        )
+        found.append(recipe)
+        if options.schedule is None and recipe.threads == 1:
+            found.append(replace(recipe, schedule="layerwise"))
+    return found
 
 
 def read_recipe(
@@ -98,7 +141,7 @@ def read_recipe(
         optimizer=optimizer,
         batch_size=batch_size,
         epochs=epochs if options.epochs is None else options.epochs,
-        schedule=options.schedule,
+        schedule=options.schedule or SCHEDULES[0],
         scaling=scaling if options.scaling == "auto" else options.scaling,
         threads=options.threads,
         seed=options.seed,

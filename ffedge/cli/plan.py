@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 
-from ..buffers import plan_prediction, plan_training
+from ..buffers import plan_prediction
 from ..errors import ConfigError
 from ..network import Network
 from ..plan import Plan
+from ..planner import Choice
 from ..rules import NAMED_RULES
 from ..units import short_bytes, show_bytes
-from .options import add_recipe, bytes_argument, read_recipe, widths_argument
+from .options import add_budget, add_recipe, read_recipes, widths_argument
+from .prepare import choose_plan
 
 NAME = "plan"
 HELP = "Show the bytes a network needs, buffer by buffer, without training it."
@@ -25,8 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="widths: features, hidden layers, classes: 784-128-128-10",
     )  # fmt: skip
     add_recipe(parser)
-    parser.add_argument("--budget", metavar="BYTES", type=bytes_argument,
-                        help="refuse a plan above this size: 524288, 512KiB, 0.5MiB")  # fmt: skip
+    add_budget(parser)
     parser.add_argument(
         "--input-parts", type=int, choices=(1, 2), default=1,
         help="in int8: 2 for features that come below zero (default: 1)",
@@ -47,18 +48,28 @@ def run(options: argparse.Namespace) -> int:
         features, hidden, classes, NAMED_RULES[options.rule],
         precision=options.precision, input_parts=options.input_parts,
     )  # fmt: skip
-    recipe = read_recipe(options, features=features, batch_size=64, epochs=10, scaling="standard")
+    recipes = read_recipes(options, features=features, batch_size=64, epochs=10, scaling="standard")
+    choice = None
     if options.predict:
-        plan = plan_prediction(network, recipe.batch_size, options.budget)
+        plan = plan_prediction(network, recipes[0].batch_size, options.budget)
     else:
-        plan = plan_training(network, recipe, options.budget)
-    print(json.dumps(as_json(network, plan, options.budget)) if options.json else table(plan))
+        choice = choose_plan(options, network, recipes)
+        plan = choice.plan
+    if options.json:
+        print(json.dumps(as_json(network, plan, options.budget, choice)))
+        return 0
+    print(table(plan))
+    for words in () if choice is None else choice.words(recipes[0]):
+        print(f"  {words}")
     return 0
 
 
-def as_json(network: Network, plan: Plan, budget: int | None) -> dict[str, object]:
+def as_json(
+    network: Network, plan: Plan, budget: int | None, choice: Choice | None = None
+) -> dict[str, object]:
     """The plan as JSON types; all sizes in bytes."""
-    return {
+    more = {} if choice is None else {"plan": choice.describe()}
+    return more | {
         "network": network.text,
         "rule": network.rule.name,
         "precision": network.precision,

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryFile
 
+from ..atomic import atomic_write
 from ..defaults import (
     choose_batch,
     choose_epochs,
@@ -12,11 +16,15 @@ from ..defaults import (
     choose_scaling,
 )
 from ..errors import ConfigError
+from ..model import Model
 from ..network import Network
+from ..planner import Choice, Pace, choose
+from ..recipe import Recipe
 from ..rules import NAMED_RULES
 from ..sources import Dataset
 from ..trainer import Trainer
-from .options import add_data, add_recipe, bytes_argument, read_recipe, widths_argument
+from ..training_file import TrainingFile
+from .options import add_budget, add_data, add_recipe, read_recipes, widths_argument
 
 #: Largest validation part that is split off by default, in samples and as a share.
 VALIDATION_SAMPLES, VALIDATION_SHARE = 2000, 0.1
@@ -29,9 +37,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
                         help="hidden layers, as 128,64 (default: two, the widest up to 500,500 "
                              "that fit the budget)")  # fmt: skip
     add_recipe(parser)
-    parser.add_argument("--budget", metavar="BYTES", type=bytes_argument,
-                        help="most memory for all training buffers: 524288, 512KiB, 0.5MiB; "
-                             "refused beforehand if the plan needs more")  # fmt: skip
+    add_budget(parser)
     parser.add_argument("--validation", metavar="SHARE", type=float,
                         help="share of the training samples kept for validation, 0 to 0.5 "
                              "(default: 0.1, at most 2,000 samples)")  # fmt: skip
@@ -50,14 +56,18 @@ def split_validation(data: Dataset, share: float | None) -> tuple[Dataset, Datas
     return data.split(share, 0)
 
 
-def prepare(options: argparse.Namespace, data: Dataset) -> Trainer:
-    """The trainer of the options, with every default filled in."""
+def prepare(options: argparse.Namespace, data: Dataset) -> tuple[Choice, Recipe]:
+    """The plan of the options, with every default filled in, and the recipe as it was asked for.
+
+    Raises BudgetError if no plan keeps the budget.
+    """
     rule = NAMED_RULES[options.rule]
     batch = options.batch_size or min(choose_batch(data.n_samples), data.n_samples)
-    recipe = read_recipe(
+    recipes = read_recipes(
         options, features=data.width, batch_size=batch, epochs=choose_epochs(data.n_samples, batch),
         scaling=choose_scaling(data),
     )  # fmt: skip
+    recipe = recipes[0]
     classes, precision = len(data.classes), options.precision
     parts = choose_parts(data, recipe.scaling) if precision == "int8" else 1
     hidden = options.hidden
@@ -66,4 +76,35 @@ def prepare(options: argparse.Namespace, data: Dataset) -> Trainer:
     network = Network.dense(
         data.width, hidden, classes, rule, precision=precision, input_parts=parts
     )
-    return Trainer(network, recipe, budget=options.budget)
+    return choose_plan(options, network, recipes), recipe
+
+
+def choose_plan(options: argparse.Namespace, network: Network, recipes: list[Recipe]) -> Choice:
+    """``planner.choose`` by the options of ``add_budget``."""
+    speed = options.disk_speed
+    return choose(
+        network, recipes, options.budget, stream=options.stream == "auto",
+        outputs=options.outputs_on_disk, pace=None if speed is None else Pace(disk=speed),
+    )  # fmt: skip
+
+
+@contextmanager
+def open_trainer(
+    choice: Choice, data: Dataset, budget: int | None, output: str | None = None
+) -> Iterator[Trainer]:
+    """The trainer of a plan; layers that do not stay in memory lie in a file.
+
+    output: the model file to be, which takes its name after ``Trainer.save``; None: a temporary
+    one. The file of a training that fails is deleted.
+    """
+    network, recipe, streaming = choice.network, choice.recipe, choice.streaming
+    if streaming is None:
+        yield Trainer(network, recipe, budget=budget)
+        return
+    model = Model(
+        network, {}, data.classes, data.feature_shape, data.feature_names,
+        {"recipe": recipe.describe(), "data": data.name},
+    )  # fmt: skip
+    with TemporaryFile() if output is None else atomic_write(output) as file:
+        lying = TrainingFile(file, model, recipe)
+        yield Trainer(network, recipe, budget=budget, streaming=streaming, file=lying)

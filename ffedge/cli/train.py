@@ -10,18 +10,20 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
 from ..memory import process_peak_bytes
 from ..model import Model
-from ..model_file import save_model
+from ..model_file import load_model, save_model
+from ..planner import Choice
+from ..recipe import Recipe
 from ..sources import Dataset, load
 from ..trainer import Progress, Trainer
 from ..units import show_bytes
-from .prepare import add_training, prepare, split_validation
+from .prepare import add_training, open_trainer, prepare, split_validation
 from .progress import ProgressLine
 
 NAME = "train"
@@ -44,44 +46,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train; exit code 0, or 130 after an interrupt, with the last good state saved."""
     started = time.perf_counter()
-    with ProgressLine(quiet=options.json) as line:
-        data, test = load(
-            options.data, label=options.label, data_dir=options.data_dir,
-            cache_dir=options.cache_dir, progress=line.reading,
-        )  # fmt: skip
-        rest, validation = split_validation(data, options.validation)
-        trainer = prepare(options, rest)
-        output = options.output or f"{re.sub(r'[^A-Za-z0-9._-]+', '_', data.name)}.ffedge"
-        for path in filter(None, (output, options.export)):
-            _check_writable(path)
-        if not options.json:
-            _announce(trainer, data, rest, test, options)
-        trainer.learn_scaling(rest)
-        last: Progress | None = None
-        with _stop_on_interrupt(trainer) as interrupted:
-            for last in trainer.train(rest, validation):
-                line.show(last)
-    assert last is not None
-    training: dict[str, Any] = {
-        "recipe": trainer.recipe.describe(),
-        "epochs": trainer.epochs_done,
-        "samples": rest.n_samples,
-        "data": data.name,
-    }
-    for name, part in (("test_accuracy", test), ("validation_accuracy", validation)):
-        if part is not None:
-            training[name] = trainer.evaluate(part)
-    model = Model(
-        trainer.network, trainer.params, data.classes, data.feature_shape, data.feature_names,
-        training,
-    ).first_layers(trainer.reached)  # fmt: skip
-    report = _report(trainer, last, model, options.budget) | {
-        "model": output,
-        "model_bytes": save_model(model, output),
-        "interrupted": bool(interrupted),
-    }
+    with ExitStack() as files:
+        with ProgressLine(quiet=options.json) as line:
+            data, test = load(
+                options.data, label=options.label, data_dir=options.data_dir,
+                cache_dir=options.cache_dir, progress=line.reading,
+            )  # fmt: skip
+            rest, validation = split_validation(data, options.validation)
+            choice, asked = prepare(options, rest)
+            output = options.output or f"{re.sub(r'[^A-Za-z0-9._-]+', '_', data.name)}.ffedge"
+            for path in filter(None, (output, options.export)):
+                _check_writable(path)
+            if not options.json:
+                _announce(choice, asked, data, rest, test, options)
+            trainer = files.enter_context(open_trainer(choice, data, options.budget, output))
+            trainer.learn_scaling(rest)
+            last: Progress | None = None
+            with _stop_on_interrupt(trainer) as interrupted:
+                for last in trainer.train(rest, validation):
+                    line.show(last)
+        assert last is not None
+        training: dict[str, Any] = {
+            "recipe": trainer.recipe.describe(),
+            "epochs": trainer.epochs_done,
+            "samples": rest.n_samples,
+            "data": data.name,
+        }
+        for name, part in (("test_accuracy", test), ("validation_accuracy", validation)):
+            if part is not None:
+                training[name] = trainer.evaluate(part)
+        model = Model(
+            trainer.network, {} if trainer.file else trainer.params, data.classes,
+            data.feature_shape, data.feature_names, training,
+        ).first_layers(trainer.reached)  # fmt: skip
+        report = _report(trainer, last, model, options.budget) | {
+            "model": output,
+            "model_bytes": trainer.save(model) if trainer.file else save_model(model, output),
+            "interrupted": bool(interrupted),
+            "plan": choice.describe(),
+            "storage": {"read": trainer.bytes_read, "written": trainer.bytes_written},
+        }
     if options.export:
-        report["export"] = _export(model, options.export)
+        report["export"] = _export(model if model.params else load_model(output), options.export)
     report["total_seconds"] = time.perf_counter() - started
     report["library"] = None if interrupted else begin_library()
     print(json.dumps(report) if options.json else _summary(report))
@@ -110,10 +116,10 @@ def _check_writable(path: str) -> None:
 
 
 def _announce(
-    trainer: Trainer, data: Dataset, rest: Dataset, test: Dataset | None,
+    choice: Choice, asked: Recipe, data: Dataset, rest: Dataset, test: Dataset | None,
     options: argparse.Namespace,
 ) -> None:  # fmt: skip
-    recipe, network = trainer.recipe, trainer.network
+    recipe, network = choice.recipe, choice.network
     tests = f", {test.n_samples:,} to test" if test is not None else ""
     print(
         f"data     {data.name}: {rest.n_samples:,} samples to train, "
@@ -125,7 +131,9 @@ def _announce(
           f"{recipe.optimizer.name}, batch {recipe.batch_size}, {recipe.epochs} epochs, "
           f"{recipe.schedule}")  # fmt: skip
     budget = f" of {show_bytes(options.budget)}" if options.budget else ""
-    print(f"plan     {show_bytes(trainer.plan.peak)}{budget} for all training buffers")
+    print(f"plan     {show_bytes(choice.plan.peak)}{budget} for all training buffers")
+    for words in choice.words(asked):
+        print(f"         {words}")
     sys.stdout.flush()
 
 
@@ -198,6 +206,12 @@ def _summary(report: dict[str, Any]) -> str:
         f"memory   {report['measured_bytes']:,} B measured, {report['planned_bytes']:,} B planned; "
         f"the whole process {show_bytes(report['process_peak_bytes'])}"
     )
+    storage = report["storage"]
+    if storage["written"]:
+        lines.append(
+            f"disk     {show_bytes(storage['read'])} of layers read, "
+            f"{show_bytes(storage['written'])} written"
+        )
     lines.append(
         f"time     {report['seconds']:.1f} s of training, {report['total_seconds']:.1f} s in all"
     )
