@@ -20,7 +20,8 @@ FLOORS = [
     ("network", "recipe", "plan", "arena", "buffers", "buffers_int8", "scales_int8", "model",
      "model_file", "sources", "memory"),
     ("run", "run_int8", "pipeline", "predict", "trainer", "defaults", "checks", "parameters"),
-    ("estimator", "export", "quantize", "firmware"),
+    ("estimator", "export", "quantize", "firmware", "profile_page", "profile_drawing",
+     "profile_markup", "profile_style"),
     ("cli", "__main__"),
 ]  # fmt: skip
 
