@@ -18,6 +18,9 @@ from .units import short_bytes, show_bytes
 #: More columns than this are thinner than a pixel on a phone.
 MOST_COLUMNS = 180
 
+#: Lines between more stages than this hide what they part.
+MOST_LINES = 20
+
 _PLOT, _TOP, _STRIP = 260, 38, 40
 _LETTER = 7.0
 
@@ -43,15 +46,19 @@ class Column:
 def columns(timeline: Sequence[dict[str, Any]], most: int = MOST_COLUMNS) -> list[Column]:
     """The timeline in at most ``most`` columns (or one per stage), none across two stages."""
     together = max(1, -(-len(timeline) // most))
-    while True:
-        found = []
-        for _, of_stage in groupby(timeline, key=lambda moment: moment["stage"]):
-            moments = list(of_stage)
-            for start in range(0, len(moments), together):
-                found.append(_merge(moments[start : start + together]))
-        if len(found) <= most or len(found) == len({column.stage for column in found}):
-            return found
+    by_stage = groupby(timeline, key=lambda moment: moment["stage"])
+    stages = [list(of_stage) for _, of_stage in by_stage]
+    longest = max(map(len, stages), default=0)
+    while together < longest and sum(-(-len(stage) // together) for stage in stages) > most:
         together += 1
+    return [_merge(moments) for stage in stages for moments in _parts(stage, together)]
+
+
+def _parts(stage: list[dict[str, Any]], most: int) -> Iterator[list[dict[str, Any]]]:
+    """Neighbours together, at most ``most`` of them, in parts as equal as can be."""
+    count = -(-len(stage) // most)
+    for i in range(count):
+        yield stage[i * len(stage) // count : (i + 1) * len(stage) // count]
 
 
 def _merge(moments: Sequence[dict[str, Any]]) -> Column:
@@ -197,20 +204,18 @@ def _stride(index: int) -> int:
 
 
 def _stages(found: Sequence[Column], y: float) -> Iterator[str]:
-    """Where a stage begins, and its number."""
-    share, start = 1 / len(found), 0
+    """The number of every stage, or of every nth."""
+    share = 1 / len(found)
+    by_stage = groupby(found, key=lambda column: column.stage)
+    counts = [(stage, len(list(of_stage))) for stage, of_stage in by_stage]
+    narrowest = min(count for stage, count in counts if stage) * share
     yield _beside(y, "stage")
-    for stage, of_stage in groupby(found, key=lambda column: column.stage):
-        count = len(list(of_stage))
-        if stage:
-            room = min(count * share * _stride(stage), 1)
-            wide = _fits_from(len(f"stage {stage}") * _LETTER + 4, count * share)
-            short = _fits_from(len(str(stage)) * _LETTER + 6, room)
-            x = (start + count / 2) * share
-            if wide is not None:
-                yield _text(x, y, f"stage {stage}", wide)
-            if short is not None and wide != "":
-                yield _text(x, y, str(stage), f"{short} {_until(wide)}".strip())
+    start = 0
+    for stage, count in counts:
+        room = min(narrowest * _stride(stage), 1)
+        kind = _fits_from(len(str(stage)) * _LETTER + 6, room)
+        if stage and kind is not None:
+            yield _text((start + count / 2) * share, y, str(stage), kind)
         start += count
 
 
@@ -255,20 +260,20 @@ def draw_timeline(
         parts.append(_rect(x, floor - height, share, height, "time"))
         parts.append(_rect(x, _TOP, share, floor - _TOP, "hit") + "</g>")
     parts.append("</g>")
+    count = len({column.stage for column in found})
     for i, (before, after) in enumerate(pairwise(found)):
-        if before.stage != after.stage:
+        if before.stage != after.stage and (count <= MOST_LINES or before.stage == 0):
             parts.append(_upright((i + 1) * share, _TOP, floor))
     parts += _limits(planned, budget, limit, bottom)
     parts += _moments(found, floor + 17)
-    several = len({column.stage for column in found}) > 2
-    if several:
+    if count > 2:
         parts += _stages(found, floor + 35)
     highest = max(found, key=lambda column: column.total)
     label = (
         f"Bytes alive over time: at most {short_bytes(highest.total)}, in {highest.label}; "
         f"planned {short_bytes(planned)}"
     )
-    return _svg(floor + (42 if several else 24), label, parts)
+    return _svg(floor + (42 if count > 2 else 24), label, parts)
 
 
 def _describe(column: Column, categories: Sequence[str]) -> str:

@@ -74,7 +74,7 @@ def table(
 ) -> Iterator[str]:  # fmt: skip
     """A table in a box that scrolls by itself, not the page with it.
 
-    heads: (text, class of its cells). groups: (title, or "" for none; rows, the first cell of
+    caption: for those who do not see the page. heads: (text, class of its cells). groups: (title, or "" for none; rows, the first cell of
     each names it). kind: the box's classes.
     """
     label = markup(caption)

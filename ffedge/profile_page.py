@@ -52,7 +52,7 @@ def page(profile: Profile) -> str:
         "</header><main>",
         *_headline(profile),
         *_timeline(profile, found),
-        *_arena(profile, found),
+        *_arena(profile),
         *_fits(profile["fits"]),
         *_compared(profile),
         *_process(profile["process"]),
@@ -88,17 +88,16 @@ def _under_the_title(profile: Profile) -> str:
 
 def _headline(profile: Profile) -> Iterator[str]:
     planned, measured = profile["planned_bytes"], profile["measured_bytes"]
-    exact = measured == planned
-    error = "exactly as planned" if exact else f"{_error(profile)} off the plan"
+    error = "exactly as planned" if measured == planned else f"error {_error(profile)}"
     apart = sum(buffer["bytes"] for buffer in profile["buffers"])
     cards: list[tuple[str, str, str]] = [
         ("Planned peak", short_bytes(planned), f"{planned:,} B"),
-        ("Measured peak", short_bytes(measured), f"{measured:,} B, {error}"),
+        ("Measured peak", short_bytes(measured), f"{measured:,} B: {error}"),
         ("Budget", *_budget(profile["budget"], measured)),
     ]
     if apart > planned:
         share = 100 * (apart - planned) / apart
-        more = f"{share:.0f} % of {short_bytes(apart)} with no bytes shared"
+        more = f"{share:.0f} % less than all buffers' sum, {short_bytes(apart)}"
         cards.append(("Saved by sharing", short_bytes(apart - planned), more))
     yield '<dl class="cards">'
     for term, big, more in cards:
@@ -174,12 +173,12 @@ def _where(column: Column, found: Sequence[Column]) -> Html:
     return markup(f"stage {column.stage}, {column.label}" if several else column.label)
 
 
-def _arena(profile: Profile, found: Sequence[Column]) -> Iterator[str]:
+def _arena(profile: Profile) -> Iterator[str]:
     """The stage of highest use at full width, then others that differ, in order."""
-    if not found or not profile["buffers"]:
+    if not profile["timeline"] or not profile["buffers"]:
         return
-    by_stage = groupby(found, key=lambda column: column.stage)
-    stages = {stage: list(of_stage) for stage, of_stage in by_stage}
+    by_stage = groupby(profile["timeline"], key=lambda moment: moment["stage"])
+    stages = {stage: columns(list(of_stage)) for stage, of_stage in by_stage}
     drawn = _different(profile, stages)
     tall = max(300, min(600, 14 * sum(lives_in(b, drawn[0]) for b in profile["buffers"])))
     yield "<section><h2>Where each buffer lies</h2>"
@@ -261,7 +260,7 @@ def _target(target: dict[str, Any]) -> list[str]:
     if needed is None:
         return [name, verdict, "–", short_bytes(memory), ""]
     if not target["fits"] and needed > memory:
-        verdict = Html(f"{verdict}<br>{note(f'{show_bytes(needed - memory)} missing')}")
+        verdict = Html(f"{verdict}<br>{note(f'{short_bytes(needed - memory)} missing')}")
     percent = 100 * needed / max(memory, 1)
     used = f"{percent:.1f} %" if percent < 1000 else f"{percent / 100:,.0f} times"
     used = Html(f"{used}{meter(percent, not target['fits'])}")
@@ -283,8 +282,8 @@ def _compared(profile: Profile) -> Iterator[str]:
         [name, show_bytes(size), f"{100 * size / max(planned, 1):.2f} %", meaning]
         for name, size, meaning in sizes
     ]
-    caption = f"Error of the planned peak: {_error(profile)}"
-    yield from table(caption, heads, [("", rows)])
+    yield f"<p>Error of the planned peak: <b>{_error(profile)}</b>.</p>"
+    yield from table("Bytes planned and measured", heads, [("", rows)])
     yield "</section>"
 
 
@@ -319,7 +318,6 @@ def _process(process: dict[str, Any]) -> Iterator[str]:
 def _run(profile: Profile) -> Iterator[str]:
     storage = profile["storage"]
     pairs = [
-        ("network", profile["network"]),
         ("samples", f"{profile['samples']:,}"),
         ("steps", f"{profile['steps']:,}"),
         ("time", show_seconds(profile["seconds"])),
@@ -335,7 +333,8 @@ def _run(profile: Profile) -> Iterator[str]:
     yield "<section><h2>The run</h2>"
     yield from facts(pairs)
     yield "<details><summary>Recipe</summary>"
-    yield from facts([(name, _plain(value)) for name, value in profile["recipe"].items()])
+    recipe = [(name, _plain(value)) for name, value in profile["recipe"].items()]
+    yield from facts([("network", profile["network"]), *recipe])
     yield "</details></section>"
 
 
@@ -375,6 +374,6 @@ def _buffers(profile: Profile) -> Iterator[str]:
         title = Html(f"{swatch(f'c{rank}')}{markup(f'{category}: {len(own)}, {total}')}")
         groups.append((title, rows))
     yield '<section class="long"><h2>Every buffer</h2>'
-    caption = "Largest first; buffers that share bytes are each counted in full"
-    yield from table(caption, heads, groups, "scroll tall")
+    yield "<p>Largest first. Buffers that share bytes are each counted in full.</p>"
+    yield from table("Every buffer of the plan", heads, groups, "scroll tall")
     yield "</section>"

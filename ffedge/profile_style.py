@@ -14,11 +14,11 @@ _SHEET = """
 --line:#d5dae1;--free:#eceef1;--good:#0b6b3f;--good-bg:#dff3e7;--bad:#a3201a;--bad-bg:#fbe3e0;
 --limit:#a3201a;--hover:#0001;--c0:#0072b2;--c1:#e69f00;--c2:#009e73;--c3:#cc79a7;--c4:#56b4e9;
 --c5:#8a8f98;--c6:#f0e442;--c7:#d55e00;--p0:#5d6673;--p1:#7f8896;--p2:#a2aab6;--p3:#c5cbd4;
---p4:#0072b2;--p5:#e3e6ea}
+--p4:#0072b2;--p5:#e3e6ea;--on-pale:#111}
 @media (prefers-color-scheme:dark){:root{--page:#0e1116;--card:#171b22;--ink:#e8ebef;
 --soft:#a3adb9;--line:#323a45;--free:#222831;--good:#6fdc9d;--good-bg:#12351f;--bad:#ff9a90;
 --bad-bg:#471a17;--limit:#ff8a80;--hover:#fff2;--c0:#2878bd;--c2:#12a87f;--c5:#8b939f;
---p0:#9aa4b1;--p1:#7d8794;--p2:#626c79;--p3:#4a535f;--p4:#2878bd;--p5:#2a313b}}
+--p0:#9aa4b1;--p1:#7d8794;--p2:#626c79;--p3:#4a535f;--p4:#2878bd;--p5:#2a313b;--on-pale:#fff}}
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%}
 body{margin:0;background:var(--page);color:var(--ink);overflow-wrap:anywhere;
@@ -33,7 +33,7 @@ p{margin:0 0 12px}
 .note{font-size:.875rem}
 section{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:20px;
 margin:0 0 20px}
-.cards{display:grid;gap:12px;margin:20px 0;grid-template-columns:repeat(auto-fit,minmax(215px,1fr))}
+.cards{display:grid;gap:12px;margin:20px 0;grid-template-columns:repeat(auto-fit,minmax(165px,1fr))}
 .cards>div{background:var(--card);border:1px solid var(--line);border-radius:12px;
 padding:14px 16px}
 .cards dt{color:var(--soft);font-size:.875rem}
@@ -72,8 +72,9 @@ g:hover>.hit{fill:var(--hover)}
 .free{fill:var(--free)}
 .hatch{stroke:var(--line);stroke-width:1.5}
 svg .in{font-size:11px;fill:#111;pointer-events:none}
-svg .on0,svg .onp0,svg .onp4{fill:#fff}
-svg .onp1,svg .onp2,svg .onp3,svg .onp5{fill:#111}
+svg .on0,svg .onp4{fill:#fff}
+svg .onp2,svg .onp3,svg .onp5{fill:var(--on-pale)}
+svg .onp0{fill:var(--card)}
 .panels{display:grid;gap:24px;grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));
 margin-top:20px}
 .panels>div{min-width:0}
@@ -84,10 +85,10 @@ margin-top:8px}
 .swatch,.meter,svg{forced-color-adjust:none}
 table{border-collapse:separate;border-spacing:0;width:100%;font-size:.875rem;
 font-variant-numeric:tabular-nums}
-caption{text-align:left;padding:8px 12px;color:var(--soft)}
+caption{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 th,td{padding:6px 12px;text-align:left;vertical-align:top;border-bottom:1px solid var(--line);
 white-space:nowrap}
-.wrap{white-space:normal;min-width:11rem}
+.wrap{white-space:normal;min-width:9.5rem}
 tbody:last-child tr:last-child>*{border-bottom:0}
 thead th{position:sticky;top:0;z-index:2;background:var(--card);color:var(--soft);
 font-weight:600;white-space:nowrap}
@@ -106,7 +107,7 @@ margin:8px 0 0}
 .facts dd{margin:0;font-variant-numeric:tabular-nums}
 footer{padding-bottom:32px}
 @media (max-width:560px){main,header,footer{padding-left:10px;padding-right:10px}
-section{padding:14px 12px}.cards{grid-template-columns:1fr 1fr;gap:8px}
+section{padding:14px 12px}.cards{grid-template-columns:repeat(auto-fit,minmax(145px,1fr));gap:8px}
 .cards>div{padding:10px 12px}.cards .big{font-size:1.35rem}}
 @media print{:root{--page:#fff}body{font-size:11pt}section{break-inside:avoid-page;border:0;
 padding:0}section.long{break-inside:auto}.tall{max-height:none}.scroll{overflow:visible;border:0}
