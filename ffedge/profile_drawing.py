@@ -7,82 +7,19 @@ letters keep their size. Labels say from which width of the plot on they fit (``
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from html import escape
 from itertools import groupby, pairwise
 from typing import Any
 
+from .profile_columns import Column, alive_in, lives_in, show_seconds
 from .profile_style import NARROWEST, STEPS
 from .units import short_bytes, show_bytes
-
-#: More columns than this are thinner than a pixel on a phone.
-MOST_COLUMNS = 180
 
 #: Lines between more stages than this hide what they part.
 MOST_LINES = 20
 
 _PLOT, _TOP, _STRIP = 260, 38, 40
 _LETTER = 7.0
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """Neighbouring phases of one stage, drawn as one: the bytes are those of the highest."""
-
-    stage: int
-    first: int
-    last: int
-    layer: int | None
-    label: str
-    sizes: dict[str, int]
-    seconds: float
-    passes: int
-
-    @property
-    def total(self) -> int:
-        return sum(self.sizes.values())
-
-
-def columns(timeline: Sequence[dict[str, Any]], most: int = MOST_COLUMNS) -> list[Column]:
-    """The timeline in at most ``most`` columns (or one per stage), none across two stages."""
-    together = max(1, -(-len(timeline) // most))
-    by_stage = groupby(timeline, key=lambda moment: moment["stage"])
-    stages = [list(of_stage) for _, of_stage in by_stage]
-    longest = max(map(len, stages), default=0)
-    while together < longest and sum(-(-len(stage) // together) for stage in stages) > most:
-        together += 1
-    return [_merge(moments) for stage in stages for moments in _parts(stage, together)]
-
-
-def _parts(stage: list[dict[str, Any]], most: int) -> Iterator[list[dict[str, Any]]]:
-    """Neighbours together, at most ``most`` of them, in parts as equal as can be."""
-    count = -(-len(stage) // most)
-    for i in range(count):
-        yield stage[i * len(stage) // count : (i + 1) * len(stage) // count]
-
-
-def _merge(moments: Sequence[dict[str, Any]]) -> Column:
-    highest = max(moments, key=lambda moment: sum(moment["bytes"].values()))
-    first, last = moments[0], moments[-1]
-    label = first["label"] if first is last else f"{first['label']} to {last['label']}"
-    return Column(
-        first["stage"], first["phase"], last["phase"], first["layer"], label, highest["bytes"],
-        sum(moment["seconds"] for moment in moments), max(moment["passes"] for moment in moments),
-    )  # fmt: skip
-
-
-def show_seconds(seconds: float) -> str:
-    """Three figures or so.
-
-    >>> show_seconds(0.0123), show_seconds(2.5), show_seconds(4000)
-    ('12.3 ms', '2.50 s', '1 h 7 min')
-    """
-    if seconds < 1:
-        return f"{seconds * 1000:.1f} ms"
-    if seconds < 120:
-        return f"{seconds:.2f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _fits_from(pixels: float, share: float) -> str | None:
@@ -170,8 +107,7 @@ def _moments(found: Sequence[Column], y: float) -> Iterator[str]:
     digits = max(len(str(column.layer or 0)) for column in found)
     least = digits * _LETTER + 4
     # Stages follow each other closely: all of their layers are numbered, or none.
-    close = several or merged
-    if words != "" and (fits := _fits_from(least, share if close else 1)) is not None:
+    if words != "" and (fits := _fits_from(least, share if several else 1)) is not None:
         yield _beside(y, "layer", f"{fits} {_until(words)}".strip())
     for i, column in enumerate(found):
         x = (i + 0.5) * share
@@ -183,7 +119,7 @@ def _moments(found: Sequence[Column], y: float) -> Iterator[str]:
             kind = _fits_from(len(column.label) * _LETTER + 4, share)
             text = column.label
         else:
-            stride = 1 if close else _stride(column.layer)
+            stride = 1 if several else _stride(i if merged else column.layer)
             kind, text = _fits_from(least, min(share * stride, 1)), str(column.layer)
         if kind is not None:
             yield _text(x, y, text, f"{kind} {_until(words)}".strip())
@@ -227,7 +163,13 @@ def _limits(planned: int, budget: int | None, limit: int, bottom: float) -> Iter
     elif budget is not None:
         above = bottom - budget / limit * _PLOT
         yield _level(above, "limit")
-        yield _text(1, above - 7, f"budget {short_bytes(budget)}", "mark over", "end")
+        text = f"budget {short_bytes(budget)}"
+        if y - above < 16:
+            # On a phone the two labels do not fit beside each other.
+            yield _text(1, above - 21, text, "mark over until400", "end")
+            yield _text(1, above - 7, text, "mark over from400", "end")
+        else:
+            yield _text(1, above - 7, text, "mark over", "end")
     yield _text(0, y - 7, f"planned {short_bytes(planned)}", "mark", "start")
 
 
@@ -242,7 +184,7 @@ def draw_timeline(
     if budget is not None and budget <= 2 * limit:
         limit = max(limit, budget)
     bottom, share = _TOP + _PLOT, 1 / len(found)
-    longest = max(column.seconds for column in found) or 1.0
+    longest = max(column.pace for column in found) or 1.0
     floor = bottom + 12 + _STRIP
     parts = [*_scale(0, limit, bottom, _PLOT), _level(floor, "grid")]
     parts.append(_beside(floor - _STRIP / 2 - 3, "time"))
@@ -256,7 +198,7 @@ def draw_timeline(
             if height > 0:
                 y -= height
                 parts.append(_rect(x, y, share, height, f"c{rank}"))
-        height = column.seconds / longest * _STRIP
+        height = column.pace / longest * _STRIP
         parts.append(_rect(x, floor - height, share, height, "time"))
         parts.append(_rect(x, _TOP, share, floor - _TOP, "hit") + "</g>")
     parts.append("</g>")
@@ -267,7 +209,7 @@ def draw_timeline(
     parts += _limits(planned, budget, limit, bottom)
     parts += _moments(found, floor + 17)
     if count > 2:
-        parts += _stages(found, floor + 35)
+        parts += _stages(found, floor + 34)
     highest = max(found, key=lambda column: column.total)
     label = (
         f"Bytes alive over time: at most {short_bytes(highest.total)}, in {highest.label}; "
@@ -285,35 +227,6 @@ def _describe(column: Column, categories: Sequence[str]) -> str:
     passes = "pass" if column.passes == 1 else "passes"
     lines.append(f"{show_seconds(column.seconds)} in {column.passes:,} {passes}")
     return "\n".join(lines)
-
-
-def lives_in(buffer: dict[str, Any], stage: int) -> bool:
-    """Whether the buffer is alive in that stage."""
-    first, last = buffer["stages"]
-    return first <= stage and (last is None or stage <= last)
-
-
-def lowest_turn(profile: dict[str, Any], stage: int, found: Sequence[Column]) -> int | None:
-    """The first byte in that stage of a buffer that is not alive all the time; None without one."""
-    return min(
-        (
-            buffer["offset"]
-            for buffer in profile["buffers"]
-            if lives_in(buffer, stage) and 0 < len(_phases(buffer, found)) < len(found)
-        ),
-        default=None,
-    )
-
-
-def _phases(buffer: dict[str, Any], found: Sequence[Column]) -> range:
-    """The columns of one stage in which the buffer is alive: neighbours."""
-    start, end = buffer["phases"]
-    within = [
-        i
-        for i, column in enumerate(found)
-        if column.last >= start and (end is None or column.first <= end)
-    ]
-    return range(within[0], within[-1] + 1) if within else range(0)
 
 
 def draw_arena(
@@ -339,7 +252,7 @@ def draw_arena(
     ]
     labels = []
     for buffer in profile["buffers"]:
-        within = _phases(buffer, found)
+        within = alive_in(buffer, found)
         first, end = buffer["offset"], buffer["offset"] + buffer["bytes"]
         if not within or not lives_in(buffer, stage) or end <= low:
             continue

@@ -74,8 +74,8 @@ def table(
 ) -> Iterator[str]:  # fmt: skip
     """A table in a box that scrolls by itself, not the page with it.
 
-    caption: for those who do not see the page. heads: (text, class of its cells). groups: (title, or "" for none; rows, the first cell of
-    each names it). kind: the box's classes.
+    caption: for those who do not see the page. heads: (text, class of the column's cells).
+    groups: (title, or "" for none; rows, each named by its first cell). kind: the box's classes.
     """
     label = markup(caption)
     yield f'<div class="{kind}" tabindex="0" role="region" aria-label="{label}"><table>'

@@ -9,27 +9,22 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from .profile_drawing import (
-    Column,
-    columns,
-    draw_arena,
-    draw_bar,
-    draw_timeline,
-    lives_in,
-    lowest_turn,
-    show_seconds,
-)
-from .profile_markup import Html, facts, legend, markup, meter, no, note, swatch, table, yes
+from .profile_columns import Column, columns, lives_in, lowest_turn, show_seconds
+from .profile_drawing import draw_arena, draw_timeline
+from .profile_markup import Html, legend, markup, no, table, yes
 from .profile_style import style_sheet
+from .profile_tables import (
+    error,
+    tell_buffers,
+    tell_fits,
+    tell_measured,
+    tell_process,
+    tell_run,
+)
 from .units import short_bytes, show_bytes
 
 #: Most stages whose arena is drawn.
 MOST_PANELS = 4
-
-_KERNELS = {
-    "jit": "kernels (Numba)", "library": "kernels (library)", "python": "kernels (Python)",
-}  # fmt: skip
-_KINDS = {"microcontroller": "Microcontrollers", "computer": "Computers"}
 
 Profile = dict[str, Any]
 
@@ -53,11 +48,11 @@ def page(profile: Profile) -> str:
         *_headline(profile),
         *_timeline(profile, found),
         *_arena(profile),
-        *_fits(profile["fits"]),
-        *_compared(profile),
-        *_process(profile["process"]),
-        *_run(profile),
-        *_buffers(profile),
+        *tell_fits(profile["fits"]),
+        *tell_measured(profile),
+        *tell_process(profile["process"]),
+        *tell_run(profile),
+        *tell_buffers(profile),
         f'</main><footer class="note">Made by ffedge {markup(profile["ffedge"])}. '
         "KiB, MiB and GiB count in steps of 1,024.</footer>\n</body>\n</html>\n",
     ]
@@ -88,11 +83,11 @@ def _under_the_title(profile: Profile) -> str:
 
 def _headline(profile: Profile) -> Iterator[str]:
     planned, measured = profile["planned_bytes"], profile["measured_bytes"]
-    error = "exactly as planned" if measured == planned else f"error {_error(profile)}"
+    off = "exactly as planned" if measured == planned else f"error {error(profile)}"
     apart = sum(buffer["bytes"] for buffer in profile["buffers"])
     cards: list[tuple[str, str, str]] = [
         ("Planned peak", short_bytes(planned), f"{planned:,} B"),
-        ("Measured peak", short_bytes(measured), f"{measured:,} B: {error}"),
+        ("Measured peak", short_bytes(measured), f"{measured:,} B: {off}"),
         ("Budget", *_budget(profile["budget"], measured)),
     ]
     if apart > planned:
@@ -106,11 +101,6 @@ def _headline(profile: Profile) -> Iterator[str]:
             f'<dd class="more">{markup(more)}</dd></div>'
         )
     yield "</dl>"
-
-
-def _error(profile: Profile) -> str:
-    # The zero of + 0.0 turns a rounded -0.00 into +0.00.
-    return f"{round(profile['error_percent'], 2) + 0.0:+.2f} %"
 
 
 def _budget(budget: int | None, measured: int) -> tuple[str, str]:
@@ -235,145 +225,3 @@ def _stage_title(stage: int, stages: dict[int, list[Column]]) -> str:
         return f"Learning the scaling: at most {highest} alive"
     one = sum(number > 0 for number in stages) == 1
     return f"{'Training' if one else f'Stage {stage}'}: at most {highest} alive"
-
-
-def _fits(targets: Sequence[dict[str, Any]]) -> Iterator[str]:
-    if not targets:
-        return
-    fitting = sum(target["fits"] for target in targets)
-    yield "<section><h2>Where it fits</h2>"
-    yield f"<p>{fitting} of {len(targets)} boards and computers can train this.</p>"
-    heads = [("", "wrap"), ("fits", ""), ("needed", "n"), ("memory", "n"), ("used", "")]
-    groups = [
-        (_KINDS.get(kind, kind), [_target(target) for target in of_kind])
-        for kind, of_kind in groupby(targets, key=lambda target: target["kind"])
-    ]
-    yield from table("Memory needed and there", heads, groups)
-    yield "</section>"
-
-
-def _target(target: dict[str, Any]) -> list[str]:
-    needed, memory = target["needed_bytes"], target["memory_bytes"]
-    about = f"{target['name']}: {target['note']}" if target["note"] else target["name"]
-    name = Html(f"{markup(target['title'])}<br>{note(about)}")
-    verdict = yes("✓ yes") if target["fits"] else no("✗ no")
-    if needed is None:
-        return [name, verdict, "–", short_bytes(memory), ""]
-    if not target["fits"] and needed > memory:
-        verdict = Html(f"{verdict}<br>{note(f'{short_bytes(needed - memory)} missing')}")
-    percent = 100 * needed / max(memory, 1)
-    used = f"{percent:.1f} %" if percent < 1000 else f"{percent / 100:,.0f} times"
-    used = Html(f"{used}{meter(percent, not target['fits'])}")
-    return [name, verdict, short_bytes(needed), short_bytes(memory), used]
-
-
-def _compared(profile: Profile) -> Iterator[str]:
-    planned = profile["planned_bytes"]
-    sizes = [
-        ("Planned peak", planned, "size of the arena"),
-        ("Measured peak", profile["measured_bytes"], "what the allocator really held"),
-        ("Alive at once", profile["alive_bytes"], "largest sum of buffers at one moment"),
-        ("Touched", profile["touched_bytes"], "the arena up to its last byte ever written"),
-        ("Beside the arena", profile["step_bytes"], "most that a step allocated: Python's numbers"),
-    ]
-    yield "<section><h2>Predicted against measured</h2>"
-    heads = [("", ""), ("bytes", "n"), ("of the plan", "n"), ("what it counts", "")]
-    rows = [
-        [name, show_bytes(size), f"{100 * size / max(planned, 1):.2f} %", meaning]
-        for name, size, meaning in sizes
-    ]
-    yield f"<p>Error of the planned peak: <b>{_error(profile)}</b>.</p>"
-    yield from table("Bytes planned and measured", heads, [("", rows)])
-    yield "</section>"
-
-
-def _process(process: dict[str, Any]) -> Iterator[str]:
-    parts = [
-        ("interpreter", process["interpreter"]),
-        ("numpy", process["numpy"]),
-        (_KERNELS.get(process["kernels_by"], "kernels"), process["kernels"]),
-        ("ffedge", process["ffedge"]),
-        ("training", process["training"]),
-    ]
-    known, peak = sum(size for _, size in parts), process["peak"]
-    yield "<section><h2>Memory of the whole process</h2>"
-    if not known:
-        yield "<p>Not measured: this system does not tell a process its resident memory.</p>"
-        yield "</section>"
-        return
-    share = 100 * process["training"] / max(peak, known)
-    yield (
-        f"<p>At its peak the process held {show_bytes(peak)}; {share:.0f} % of that is the "
-        "training: the arena and all that came with it.</p>"
-    )
-    if peak > known:
-        parts.append(("other", peak - known))
-    picture = draw_bar(parts, "Resident memory of the process, part by part")
-    yield f'<div class="bar">{picture}</div>'
-    entries = [(f"p{rank}", name, show_bytes(size)) for rank, (name, size) in enumerate(parts)]
-    yield from legend(entries, "Parts of the process, with their bytes")
-    yield "</section>"
-
-
-def _run(profile: Profile) -> Iterator[str]:
-    storage = profile["storage"]
-    pairs = [
-        ("samples", f"{profile['samples']:,}"),
-        ("steps", f"{profile['steps']:,}"),
-        ("time", show_seconds(profile["seconds"])),
-        ("read from storage", show_bytes(storage["read"])),
-        ("written to storage", show_bytes(storage["written"])),
-    ]
-    if storage.get("process_written") is not None:
-        pairs.append(("written by the whole process", show_bytes(storage["process_written"])))
-    if profile["seconds_unwatched"] is not None:
-        pairs.append(("time without profiling", show_seconds(profile["seconds_unwatched"])))
-    if profile["overhead_percent"] is not None:
-        pairs.append(("overhead of profiling", f"{profile['overhead_percent']:.1f} %"))
-    yield "<section><h2>The run</h2>"
-    yield from facts(pairs)
-    yield "<details><summary>Recipe</summary>"
-    recipe = [(name, _plain(value)) for name, value in profile["recipe"].items()]
-    yield from facts([("network", profile["network"]), *recipe])
-    yield "</details></section>"
-
-
-def _plain(value: object) -> str:
-    """A recipe's value in words: yes, no, none; a description's fields one after the other."""
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items())
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "none" if value is None else str(value)
-
-
-def _buffers(profile: Profile) -> Iterator[str]:
-    planned = max(profile["planned_bytes"], 1)
-    heads = [
-        ("buffer", ""), ("bytes", "n"), ("of the plan", "n"), ("type and shape", ""),
-        ("offset", "n"), ("lives", ""),
-    ]  # fmt: skip
-    groups = []
-    for rank, category in enumerate(profile["categories"]):
-        own = [buffer for buffer in profile["buffers"] if buffer["category"] == category]
-        if not own:
-            continue
-        own.sort(key=lambda buffer: (-buffer["bytes"], buffer["name"]))
-        rows = [
-            [
-                buffer["name"],
-                f"{buffer['bytes']:,}",
-                f"{100 * buffer['bytes'] / planned:.1f} %",
-                f"{buffer['dtype']} {'×'.join(map(str, buffer['shape']))}",
-                f"{buffer['offset']:,}",
-                buffer["lifetime"],
-            ]
-            for buffer in own
-        ]
-        total = show_bytes(sum(buffer["bytes"] for buffer in own))
-        title = Html(f"{swatch(f'c{rank}')}{markup(f'{category}: {len(own)}, {total}')}")
-        groups.append((title, rows))
-    yield '<section class="long"><h2>Every buffer</h2>'
-    yield "<p>Largest first. Buffers that share bytes are each counted in full.</p>"
-    yield from table("Every buffer of the plan", heads, groups, "scroll tall")
-    yield "</section>"

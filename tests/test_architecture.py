@@ -21,7 +21,7 @@ FLOORS = [
      "model_file", "sources", "memory"),
     ("run", "run_int8", "pipeline", "predict", "trainer", "defaults", "checks", "parameters"),
     ("estimator", "export", "quantize", "firmware", "profile_page", "profile_drawing",
-     "profile_markup", "profile_style"),
+     "profile_columns", "profile_markup", "profile_style", "profile_tables"),
     ("cli", "__main__"),
 ]  # fmt: skip
 
