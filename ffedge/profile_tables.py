@@ -32,7 +32,7 @@ def tell_fits(targets: Sequence[dict[str, Any]]) -> Iterator[str]:
     fitting = sum(target["fits"] for target in targets)
     yield "<section><h2>Where it fits</h2>"
     yield f"<p>{fitting} of {len(targets)} boards and computers can train this.</p>"
-    heads = [("", "wrap"), ("fits", ""), ("needed", "n"), ("memory", "n"), ("used", "")]
+    heads = [("target", "wrap"), ("fits", ""), ("needed", "n"), ("memory", "n"), ("used", "")]
     groups = [
         (_KINDS.get(kind, kind), [_target(target) for target in of_kind])
         for kind, of_kind in groupby(targets, key=lambda target: target["kind"])
@@ -67,7 +67,7 @@ def tell_measured(profile: Profile) -> Iterator[str]:
         ("Beside the arena", profile["step_bytes"], "most that a step allocated: Python's numbers"),
     ]
     yield "<section><h2>Predicted against measured</h2>"
-    heads = [("", ""), ("bytes", "n"), ("of the plan", "n"), ("what it counts", "")]
+    heads = [("figure", ""), ("bytes", "n"), ("of the plan", "n"), ("what it counts", "")]
     rows = [
         [name, show_bytes(size), f"{100 * size / max(planned, 1):.2f} %", meaning]
         for name, size, meaning in sizes
