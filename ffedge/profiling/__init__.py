@@ -1,0 +1,1 @@
+"""Where the bytes of a training went: measured, and drawn as a page."""
