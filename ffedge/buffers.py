@@ -135,6 +135,10 @@ def training_needs(
     else:
         rows = recipe.batch_size * network.rule.rows_per_sample
         yield from _step_needs(network, recipe.batch_size, rows, first)
+        if streaming.outputs and depth > 1:
+            widest = max(buffers_int8.padded(width) for width in network.hidden[:-1])
+            spec = TensorSpec((recipe.batch_size, widest), "uint8")
+            yield Need("kept", spec, "data", (1, END))
         yield from _learning_needs(network, recipe, rows, own)
 
 

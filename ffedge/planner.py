@@ -286,6 +286,8 @@ def _moved(
     read = written = 0
     if streaming is None:
         return 0, 0
+    if streaming.outputs and stage[0] > 0:
+        read += recipe.batch_size * network.hidden[stage[0] - 1]
     for i in lower:
         if streaming.streams(i):
             read += sum(spec.nbytes for spec in parameters(network, i).values())

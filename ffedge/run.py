@@ -234,7 +234,8 @@ class Run:
             else LayerRun(self, i)
             for i in range(len(network.layers))
         ]
-        self.last_active = len(self.layers) - 1
+        #: First and last layer that run in a training pass.
+        self.first, self.last_active = 0, len(self.layers) - 1
         self.factor = 1.0
         self.seed = recipe.seed if recipe is not None else 0
         self.samples_seen = 0
@@ -283,6 +284,11 @@ class Run:
     def capacity(self) -> int:
         """Samples that can be brought in at once: a batch."""
         return len(self.labels)
+
+    @property
+    def first_input(self) -> Array:
+        """What the first layer of a training pass takes in."""
+        return self.input if self.first == 0 else self.layers[self.first - 1].out
 
     def train_batch(self, count: int) -> None:
         """Train the active layers on ``count`` fetched samples; the rule decides how."""

@@ -62,7 +62,8 @@ class Int8Run:
         self._reader: RowReader | None = None
         #: Bytes that are free until the first layer's update.
         self._space = None if recipe is None else arena["layer0.xt"].reshape(-1)
-        self.last_active = len(self.layers) - 1
+        #: First and last layer that run in a training pass.
+        self.first, self.last_active = 0, len(self.layers) - 1
         self.factor, self.samples_seen = 1.0, 0
         self.seed = recipe.seed if recipe is not None else 0
         if recipe is None:
@@ -162,7 +163,8 @@ class Int8Run:
                 self._pipeline = Pipeline(self)
             self._pipeline.train(count, rate)
         else:
-            self.train_layers(0, self.last_active + 1, self.input, self.labels, count, rate)
+            x = self.input if self.first == 0 else self.layers[self.first - 1].out
+            self.train_layers(self.first, self.last_active + 1, x, self.labels, count, rate)
         if self.visits is not None:
             self.visits.end()
 

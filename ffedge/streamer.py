@@ -24,8 +24,8 @@ _READ, _READ_ALL, _WRITE = range(3)
 class Streamer:
     """The ``Visits`` of a run whose layers lie in ``file``.
 
-    learning: whether the active layers change in the passes to come. first, last: the layers of a
-    pass.
+    learning: whether the active layers change in the passes to come. first: layer of such a pass;
+    others begin at the bottom. last: layer of a pass.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Streamer:
     def begin(self) -> None:
         """A pass begins; the one before is over."""
         self.end()
-        self._read_ahead(self.first)
+        self._read_ahead(self.first if self.learning else 0)
 
     def enter(self, index: int) -> None:
         """Bring in layer ``index`` and put away the one before."""

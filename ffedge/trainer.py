@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,13 @@ import numpy as np
 from .arena import Arena
 from .buffers import model_needs, plan_training
 from .errors import ConfigError
+from .kept_outputs import KeptOutputs
 from .kernels.random import mix
 from .memory import watch_allocations
 from .model import Model
 from .network import Network
 from .plan import Plan
+from .progress import Clock, Progress
 from .recipe import Recipe
 from .run import LayerRun
 from .run_int8 import AnyRun, make_run
@@ -41,58 +42,6 @@ HELD = 16
 _CHUNK = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a training run stands.
-
-    epoch: passes completed, of ``epochs`` in all stages together. layer: in training
-    (layerwise), else None. done: share of the whole run, 0..1. loss (nats) and accuracy of the
-    last trained layer's own decisions since the epoch began; goodness: mean square activity of
-    each trained layer in the last batch; validation: accuracy, at an epoch's end, else None.
-    changed: share of the weights that an int8 update changed, on average since the epoch began;
-    0 says that the rate is too small to do anything; None in float32.
-    """
-
-    epoch: int
-    epochs: int
-    layer: int | None
-    done: float
-    loss: float
-    accuracy: float
-    goodness: tuple[float, ...]
-    validation: float | None
-    changed: float | None
-    epoch_ended: bool
-    seconds: float
-    seconds_left: float
-
-
-class _Clock:
-    """Time spent, and an estimate of the time left that leaves out the first step.
-
-    The first step may compile kernels, which takes longer than many an epoch.
-    """
-
-    def __init__(self) -> None:
-        self._started = time.perf_counter()
-        self._first: tuple[float, float] | None = None
-
-    @property
-    def seconds(self) -> float:
-        return time.perf_counter() - self._started
-
-    def step(self, done: float) -> None:
-        """A step has ended, with share ``done`` of the run behind it."""
-        if self._first is None:
-            self._first = (self.seconds, done)
-
-    def left(self, done: float) -> float:
-        """Seconds, from the pace since the first step."""
-        seconds, first = self._first or (0.0, 0.0)
-        pace = (self.seconds - seconds) / (done - first) if done > first else self.seconds / done
-        return pace * (1.0 - done)
-
-
 class Trainer:
     """Trains ``network`` by ``recipe`` inside ``budget`` bytes.
 
@@ -105,6 +54,7 @@ class Trainer:
     """
 
     _residency: Residency | None = None
+    _kept: KeptOutputs | None = None
 
     def __init__(
         self, network: Network, recipe: Recipe, *, budget: int | None = None,
@@ -240,13 +190,15 @@ class Trainer:
         try:
             yield from self._train(data, validation, tick)
         finally:
-            self._stopping = False
+            self._stopping, self._kept, self.run.first = False, None, 0
+            if self._streamer is not None:
+                self._streamer.first = 0
             self.run.drain()
             if self.reached == len(self.network.layers):
                 self.run.use_all_layers()
 
     def _train(self, data: Dataset, validation: Dataset | None, tick: float) -> Iterator[Progress]:
-        clock = _Clock()
+        clock = Clock()
         layerwise = self.recipe.schedule == "layerwise"
         stages = [*range(len(self.network.layers))] if layerwise else [None]
         epochs = self.recipe.epochs
@@ -254,7 +206,10 @@ class Trainer:
         batch, capacity = self.recipe.batch_size, self.run.capacity
         per_epoch = -(-samples // batch)
         steps = per_epoch * epochs
+        self._kept = self._keeping(data)
         for turn, stage in enumerate(stages):
+            if turn > 0:
+                self._keep_outputs(turn)
             self.run.begin_stage(stage)
             self.reached = max(self.reached, self.run.last_active + 1)
             for epoch in range(epochs):
@@ -297,9 +252,23 @@ class Trainer:
             self._residency = Residency(data.features)
         self._residency.read_rows(count)
 
+    def _keeping(self, data: Dataset) -> KeptOutputs | None:
+        if self._streamer is None or self.file is None or not self._streamer.streaming.outputs:
+            return None
+        return KeptOutputs(self.run, data, self.file)
+
+    def _keep_outputs(self, stage: int) -> None:
+        """The layers below ``stage`` have learned: their outputs may be kept."""
+        if self._kept is not None and self._streamer is not None:
+            self._kept.keep(stage - 1)
+            self.run.first = self._streamer.first = stage
+
     def _step(self, data: Dataset, first: int, count: int, order: int | None) -> None:
-        self.run.fetch(data, first, count, shuffle=order)
-        self._read(data, count)
+        if self.run.first > 0 and self._kept is not None:
+            self._kept.fetch(first, count, order)
+        else:
+            self.run.fetch(data, first, count, shuffle=order)
+            self._read(data, count)
         self.run.train_batch(count)
         self.run.samples_seen += count
 
@@ -319,7 +288,7 @@ class Trainer:
 
     def _progress(
         self, epoch: int, stage: int | None, done: float, goodness: tuple[float, ...],
-        validation: float | None, ended: bool, clock: _Clock,
+        validation: float | None, ended: bool, clock: Clock,
     ) -> Progress:  # fmt: skip
         layer = self.run.layers[self.run.last_active]
         epochs = self.recipe.epochs * self.recipe.stages(len(self.network.layers))

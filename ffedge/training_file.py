@@ -2,7 +2,8 @@
 
     header     room for ``model_file``'s, written at the end
     arrays     the model's, in the model file's own order and layout
-    kept       each layer's optimiser state and the rule's memory; cut off at the end
+    kept       each layer's optimiser state and the rule's memory, then whatever it is extended
+               by; cut off at the end
 
 So a layer is read and written where it will stay, and the end of a training of any size is a
 checksum and a header. The file is as large as it ever gets before training begins: a full disk is
@@ -52,14 +53,20 @@ class TrainingFile:
             end = aligned(end)
             for name, spec in kept_state(self._network, recipe, index).items():
                 end = self._add(f"layer{index}.{name}", end, spec)
-        self.size = end
+        self.size = 0
+        self.extend(end)
+
+    def extend(self, nbytes: int) -> int:
+        """Make it longer; the first of the new bytes. ConfigError if the disk has no room."""
+        first, self.size = self.size, self.size + nbytes
         try:
-            os.posix_fallocate(file.fileno(), 0, end)
+            os.posix_fallocate(self._file.fileno(), 0, self.size)
         except OSError as error:
             raise ConfigError(
-                f"{file.name}: expected {end:,} B of disk for the layers that do not stay in "
+                f"{self._file.name}: expected {self.size:,} B of disk for what does not stay in "
                 f"memory, got: {error.strerror}; free some space or choose another folder"
             ) from None
+        return first
 
     def _add(self, name: str, first: int, spec: TensorSpec) -> int:
         self._spans[name] = (first, spec.nbytes)

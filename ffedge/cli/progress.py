@@ -6,7 +6,7 @@ import sys
 from types import TracebackType
 from typing import TextIO
 
-from ..trainer import Progress
+from ..progress import Progress
 
 #: Plain lines of a whole run, about, and the longest silence in seconds.
 _LINES, _PAUSE = 20, 10.0

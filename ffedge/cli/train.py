@@ -19,9 +19,10 @@ from ..memory import process_peak_bytes
 from ..model import Model
 from ..model_file import load_model, save_model
 from ..planner import Choice
+from ..progress import Progress
 from ..recipe import Recipe
 from ..sources import Dataset, load
-from ..trainer import Progress, Trainer
+from ..trainer import Trainer
 from ..units import show_bytes
 from .prepare import add_training, open_trainer, prepare, split_validation
 from .progress import ProgressLine

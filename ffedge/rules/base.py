@@ -118,8 +118,8 @@ class ClassRule(Rule):
 
     def train_batch(self, run: Any, count: int) -> None:
         """Forward, local error, update, normalise: layer by layer, nothing is looked back at."""
-        x = run.input
-        layers = run.layers[: run.last_active + 1]
+        x = run.first_input
+        layers = run.layers[run.first : run.last_active + 1]
         scale, smoothing = np.float32(layers[0].delta_rate()), np.float32(self.smoothing)
         for layer in layers:
             layer.forward(x, count)
