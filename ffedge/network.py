@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 from .errors import ConfigError
@@ -117,6 +117,17 @@ class Network:
     def text(self) -> str:
         """Widths in one line: features, hidden layers, classes."""
         return "-".join(str(width) for width in (self.features, *self.hidden, self.classes))
+
+    @property
+    def short_text(self) -> str:
+        """``text`` with equal neighbours counted.
+
+        >>> Network.dense(784, (500,) * 32 + (100,), 10).short_text
+        '784-32x500-100-10'
+        """
+        widths = [self.features, *self.hidden, self.classes]
+        groups = ((width, len(list(same))) for width, same in groupby(widths))
+        return "-".join(str(width) if n < 3 else f"{n}x{width}" for width, n in groups)
 
     def describe(self) -> dict[str, Any]:
         """A description made of JSON types; ``Network.parse`` reads it."""

@@ -27,17 +27,18 @@ PATIENCE = 1.25
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What a machine does in a second, for predictions only: about a laptop core's.
+    """What a machine does in a second, for predictions only: about one core of a current PC.
 
     float32, int8: multiply-adds. disk: bytes read or written, here as from the system's own
     cache; an SD card that the cache does not help takes about 40e6. call: seconds that a step of
-    one layer takes whatever its size.
+    one layer takes whatever its size. ``tools/bench_streaming.py`` sets predictions beside
+    measured times.
     """
 
-    float32: float = 15e9
-    int8: float = 60e9
-    disk: float = 2e9
-    call: float = 50e-6
+    float32: float = 60e9
+    int8: float = 200e9
+    disk: float = 8e9
+    call: float = 20e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,9 +274,12 @@ class _Cost:
 def _step_seconds(
     compute: float, read: float, written: float, streaming: Streaming | None
 ) -> float:
-    if streaming is None or not streaming.ahead:
-        return compute + read + written
-    return max(compute, read + written) if streaming.behind else max(compute, read) + written
+    beside = 0.0 if streaming is None or not streaming.ahead else read
+    if streaming is not None and streaming.behind:
+        beside += written
+    # What is done beside the computing is not free: both want the same memory.
+    both = max(compute, beside) + 0.25 * min(compute, beside)
+    return both + read + written - beside
 
 
 def _moved(

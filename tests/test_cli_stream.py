@@ -69,7 +69,7 @@ def test_a_disk_without_room_is_refused_in_words(capsys, monkeypatch):
     monkeypatch.setattr(os, "posix_fallocate", full)
     assert ffedge(*TIGHT) == 2
 
-    assert "of disk for the layers that do not stay in memory" in capsys.readouterr().err
+    assert "of disk for what does not stay in memory" in capsys.readouterr().err
     assert os.listdir() == []
 
 

@@ -216,3 +216,12 @@ def test_on_a_terminal_progress_rewrites_its_line():
     assert text.count("\n") == 1
     assert text.endswith("\n")
     assert "model    digits.ffedge" in out
+
+
+def test_a_deep_network_is_told_in_short(capsys):
+    words = ["train", "digits", "--hidden", ",".join(["16"] * 8), "--epochs", "1"]
+    assert ffedge(*words) == 0
+    out, err = capsys.readouterr()
+
+    assert "network  64-8x16-10; float32" in out
+    assert re.search(r"goodness [\d.]+ to [\d.]+ in 8 layers", err)

@@ -103,7 +103,7 @@ def add_budget(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--disk-speed", metavar="BYTES", type=bytes_argument,
                         help="of the disk in a second, for the predicted slowdown (default: that "
-                             "of the system's cache, 2 GB)")  # fmt: skip
+                             "of the system's cache, 8 GB)")  # fmt: skip
 
 
 def read_recipes(

@@ -11,6 +11,9 @@ from ..progress import Progress
 #: Plain lines of a whole run, about, and the longest silence in seconds.
 _LINES, _PAUSE = 20, 10.0
 
+#: Layers whose goodness is shown one by one.
+_SHOWN = 6
+
 
 class ProgressLine:
     """Writes to stderr, so that stdout stays for results; ``quiet`` writes nothing at all."""
@@ -64,7 +67,10 @@ class ProgressLine:
 def describe(progress: Progress) -> str:
     """``epoch 3/10  layer all  goodness 1.21 0.98  train 97.1 %  valid 96.4 %  4 s left``"""
     layer = "all" if progress.layer is None else str(progress.layer)
-    goodness = " ".join(f"{value:.2f}" for value in progress.goodness)
+    values = progress.goodness
+    goodness = " ".join(f"{value:.2f}" for value in values)
+    if len(values) > _SHOWN:
+        goodness = f"{min(values):.2f} to {max(values):.2f} in {len(values)} layers"
     parts = [
         f"epoch {progress.epoch}/{progress.epochs}",
         f"layer {layer}",

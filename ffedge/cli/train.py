@@ -128,7 +128,7 @@ def _announce(
         f"{data.width} features, {len(data.classes)} classes"
     )
     chosen = "" if options.hidden else ", chosen to fit" if options.budget else ", the default"
-    print(f"network  {network.text}{chosen}; {network.precision}, rule {options.rule}, "
+    print(f"network  {network.short_text}{chosen}; {network.precision}, rule {options.rule}, "
           f"{recipe.optimizer.name}, batch {recipe.batch_size}, {recipe.epochs} epochs, "
           f"{recipe.schedule}")  # fmt: skip
     budget = f" of {show_bytes(options.budget)}" if options.budget else ""
