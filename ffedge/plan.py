@@ -114,10 +114,13 @@ class Plan:
         return max((buffer.end for buffer in self.buffers), default=0)
 
     def by_category(self) -> dict[str, int]:
-        """Bytes of each category, aligned; shared bytes are counted once for each user."""
+        """Bytes of each category alive at the fullest moment, aligned; gaps are left out."""
+        _, stage, phase = fullest(buffer.need for buffer in self.buffers)
         sizes = dict.fromkeys(CATEGORIES, 0)
         for buffer in self.buffers:
-            sizes[buffer.category] += aligned(buffer.spec.nbytes)
+            stages, phases = buffer.need.stages, buffer.need.phases
+            if stages[0] <= stage <= stages[1] and phases[0] <= phase <= phases[1]:
+                sizes[buffer.category] += aligned(buffer.spec.nbytes)
         return sizes
 
     def check(self, budget: int, advice: str) -> None:
@@ -172,18 +175,26 @@ def _words(name: str) -> tuple[str, int, str]:
 
 
 def most_alive(needs: Iterable[Need]) -> int:
-    """Largest sum of bytes alive at one moment, aligned: no plan of these needs can be smaller.
+    """Largest sum of bytes alive at one moment, aligned: no plan of these needs can be smaller."""
+    return fullest(needs)[0]
 
-    A moment is a stage and a phase; the sum only rises where some need's life begins.
+
+def fullest(needs: Iterable[Need]) -> tuple[int, int, int]:
+    """That sum, and the first moment of it: stage and phase.
+
+    The sum only rises where some need's life begins.
     """
     kept = list(needs)
     lives = np.array([(*n.stages, *n.phases) for n in kept], np.int64).reshape(-1, 4)
     sizes = np.array([aligned(n.spec.nbytes) for n in kept], np.int64)
-    most = 0
+    most = (0, 0, 0)
     for stage in np.unique(lives[:, 0]):
         now = (lives[:, 0] <= stage) & (stage <= lives[:, 1])
         begins, ends, alive = lives[now, 2], lives[now, 3], sizes[now]
         phases = np.unique(begins)
         here = (begins[None] <= phases[:, None]) & (phases[:, None] <= ends[None])
-        most = max(most, int((here * alive).sum(axis=1).max(initial=0)))
+        sums = (here * alive).sum(axis=1)
+        best = int(sums.argmax())
+        if sums[best] > most[0]:
+            most = int(sums[best]), int(stage), int(phases[best])
     return most

@@ -99,12 +99,9 @@ def test_the_state_of_one_layer_at_a_time_is_planned_in_layerwise():
     network = Network.dense(64, (128, 128, 128, 128), 10)
     sweep, layerwise = (plan_training(network, Recipe(schedule=schedule)) for schedule in SCHEDULES)
 
-    state = layerwise.by_category()["optimizer state"]
-    places = {(b.offset, b.end) for b in layerwise.buffers if b.category == "optimizer state"}
-    used = sum(end - start for start, end in places)
+    one, all_ = (plan.by_category()["optimizer state"] for plan in (layerwise, sweep))
 
-    assert state == sweep.by_category()["optimizer state"]  # counted once for each user
-    assert used < 0.6 * state
+    assert all_ / 4 < one < all_ / 3
     assert layerwise.peak < 0.65 * sweep.peak
 
 

@@ -124,6 +124,20 @@ def test_categories_are_summed_with_padding():
     assert (sums["weights"], sums["data"], sums["activations"]) == (64, 128, 0)
 
 
+def test_categories_are_those_of_the_fullest_moment():
+    plan = place([
+        need("early", 640, phases=(0, 0), category="weights"),
+        need("late", 1280, phases=(1, 1), category="weights"),
+        need("beside early", 1280, phases=(0, 0), category="data"),
+        need("always", 64, category="workspace"),
+    ])  # fmt: skip
+
+    sums = plan.by_category()
+
+    assert (sums["weights"], sums["data"], sums["workspace"]) == (640, 1280, 64)
+    assert sum(sums.values()) == plan.peak
+
+
 def test_a_budget_one_byte_short_is_refused_in_words():
     plan = place([need("small", 64), need("huge", 6400), need("mid", 640), need("big", 3200)])
 

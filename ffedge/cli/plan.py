@@ -117,6 +117,6 @@ def table(plan: Plan) -> str:
             f"{place:>{columns[3]}}  {life}"
         )
     sums = ", ".join(f"{name} {short_bytes(n)}" for name, n in plan.by_category().items() if n)
-    lines.append(f"sum by category (shared bytes count for each user): {sums}")
+    lines.append(f"at the fullest moment: {sums}")
     lines.append(f"peak: {show_bytes(plan.peak)}")
     return "\n".join(lines)
