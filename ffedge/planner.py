@@ -121,7 +121,7 @@ def choose(
     check_training(network, asked)
     if budget is None:
         plan = plan_training(network, asked)
-        return Choice(network, asked, None, plan, 0, 0, 1.0, plan.peak)
+        return Choice(network, asked, None, plan, 0, 0, 1.0, _least(network, recipes, stream))
     reference = _Cost(network, asked, None, pace).seconds
     options: list[tuple[float, int, Recipe, _Way]] = []
     batch = asked.batch_size

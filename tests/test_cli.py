@@ -265,6 +265,8 @@ def test_plan_says_what_it_takes_to_keep_a_budget_and_the_least_that_works(call)
     assert "2 of 2 layers on disk between their turns" in text
     assert "x as long as with enough memory" in text
     least = plan["plan"]["least_budget"]
+    assert f"smallest budget that works: {least:,} B" in text
+    assert f"smallest budget that works: {least:,} B" in call("plan", "784-500-500-10")[1]
     assert call("plan", "784-500-500-10", "--budget", least)[0] == 0
     code, _, err = call("plan", "784-500-500-10", "--budget", least - 1)
     assert code == 3

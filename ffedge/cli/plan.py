@@ -59,8 +59,10 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(as_json(network, plan, options.budget, choice)))
         return 0
     print(table(plan))
-    for words in () if choice is None else choice.words(recipes[0]):
-        print(f"  {words}")
+    if choice is not None:
+        for words in choice.words(recipes[0]):
+            print(f"  {words}")
+        print(f"smallest budget that works: {show_bytes(choice.least)}")
     return 0
 
 
