@@ -143,7 +143,8 @@ POISONED = [
     )
     for schedule in SCHEDULES
     for streaming in STREAMINGS.values()
-] + [(*case, "layerwise", OUTPUTS) for case in (INT8[0], ("float32", "readout", "adam"))]  # fmt: skip
+]  # fmt: skip
+POISONED += [(*case, "layerwise", OUTPUTS) for case in (INT8[0], ("float32", "readout", "adam"))]
 
 
 @pytest.mark.parametrize(("precision", "rule", "optimizer", "schedule", "streaming"), POISONED)
