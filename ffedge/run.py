@@ -299,6 +299,9 @@ class Run:
     def drain(self) -> None:
         """Nothing to wait for: one thread does it all."""
 
+    def close(self) -> None:
+        """Nobody to let go."""
+
     def score_batch(self, count: int) -> None:
         """Write the class scores of ``count`` fetched samples to ``total``."""
         self.network.rule.score_batch(self, count)

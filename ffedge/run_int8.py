@@ -187,10 +187,14 @@ class Int8Run:
         return x
 
     def drain(self) -> None:
-        """Wait for the second thread, if there is one, and let it go."""
+        """Wait for the second thread, if there is one."""
+        if self._pipeline is not None:
+            self._pipeline.drain()
+
+    def close(self) -> None:
+        """Let the second thread go."""
         pipeline, self._pipeline = self._pipeline, None
         if pipeline is not None:
-            pipeline.drain()
             pipeline.close()
 
     def score_batch(self, count: int) -> None:

@@ -9,6 +9,7 @@ may be touched when.
 from __future__ import annotations
 
 import threading
+import weakref
 from queue import SimpleQueue
 
 from .arena import Arena
@@ -62,7 +63,7 @@ class Streamer:
         layer = self._moving(index)
         if layer is not None and not (self._thread and self._thread.wait_for(index)):
             self._settle()
-            self._do(layer, self._reading(index))
+            _do(layer, self._reading(index), self._is_lower(index))
         self._read_ahead(index + 1)
 
     def end(self) -> None:
@@ -167,42 +168,46 @@ class Streamer:
         else:
             layer.write()
 
-    def _do(self, layer: StreamedLayer, job: int) -> None:
-        if job == _WRITE:
-            layer.write()
-        else:
-            layer.read(kept=job == _READ_ALL, lower=self._is_lower(layer.index))
-
     def _give(self, index: int, job: int) -> None:
+        layer = self._layers[index]
+        assert layer is not None
         if self._thread is None:
-            self._thread = _Thread(self)
-        self._thread.give(index, job)
+            self._thread = _Thread()
+        self._thread.give(layer, job, self._is_lower(index))
 
     def _settle(self) -> None:
         if self._thread is not None:
             self._thread.wait_for(None)
 
-    def work(self, index: int, job: int) -> None:
-        """The thread's side of ``_give``."""
-        layer = self._layers[index]
-        assert layer is not None
-        self._do(layer, job)
+
+def _do(layer: StreamedLayer, job: int, lower: bool) -> None:
+    if job == _WRITE:
+        layer.write()
+    else:
+        layer.read(kept=job == _READ_ALL, lower=lower)
+
+
+#: A layer, what to do with it, and whether in its lower place.
+_Job = tuple[StreamedLayer, int, bool]
 
 
 class _Thread:
     """Does jobs one after the other; whoever waits for one gets the errors of all before."""
 
-    def __init__(self, streamer: Streamer) -> None:
-        self._streamer = streamer
-        self._jobs: SimpleQueue[tuple[int, int] | None] = SimpleQueue()
-        self._done: SimpleQueue[tuple[int, int] | BaseException] = SimpleQueue()
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._done: SimpleQueue[_Job | BaseException] = SimpleQueue()
         self._waiting = 0
-        self._thread = threading.Thread(target=self._work, name="ffedge-disk", daemon=True)
+        # It knows the queues only, and ends with whoever fills them.
+        self._thread = threading.Thread(
+            target=_work, args=(self._jobs, self._done), name="ffedge-disk", daemon=True
+        )
         self._thread.start()
+        weakref.finalize(self, self._jobs.put, None)
 
-    def give(self, index: int, job: int) -> None:
+    def give(self, layer: StreamedLayer, job: int, lower: bool) -> None:
         self._waiting += 1
-        self._jobs.put((index, job))
+        self._jobs.put((layer, job, lower))
 
     def wait_for(self, index: int | None) -> bool:
         """Wait until layer ``index`` has been read (None: until all is done); False: nobody asked.
@@ -214,7 +219,7 @@ class _Thread:
             self._waiting -= 1
             if isinstance(done, BaseException):
                 raise done
-            if done[0] == index and done[1] != _WRITE:
+            if done[0].index == index and done[1] != _WRITE:
                 return True
         return False
 
@@ -222,11 +227,12 @@ class _Thread:
         self._jobs.put(None)
         self._thread.join()
 
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            try:
-                self._streamer.work(*job)
-            except BaseException as error:
-                self._done.put(error)
-            else:
-                self._done.put(job)
+
+def _work(jobs: SimpleQueue[_Job | None], done: SimpleQueue[_Job | BaseException]) -> None:
+    while (job := jobs.get()) is not None:
+        try:
+            _do(*job)
+        except BaseException as error:
+            done.put(error)
+        else:
+            done.put(job)

@@ -136,6 +136,12 @@ class Trainer:
         """Bytes of layers written to disk so far."""
         return 0 if self.file is None else self.file.bytes_written
 
+    def close(self) -> None:
+        """Let threads go that stay from step to step; they come back when they are needed."""
+        self.run.close()
+        if self._streamer is not None:
+            self._streamer.close()
+
     def save(self, model: Model) -> int:
         """Make the file the model file of ``model`` (its parameters are not looked at); its bytes.
 
@@ -193,9 +199,16 @@ class Trainer:
             self._stopping, self._kept, self.run.first = False, None, 0
             if self._streamer is not None:
                 self._streamer.first = 0
-            self.run.drain()
+            self._let_go()
             if self.reached == len(self.network.layers):
                 self.run.use_all_layers()
+
+    def _let_go(self) -> None:
+        """Wait for a second thread and let it go; raises what went wrong there."""
+        try:
+            self.run.drain()
+        finally:
+            self.run.close()
 
     def _train(self, data: Dataset, validation: Dataset | None, tick: float) -> Iterator[Progress]:
         clock = Clock()
@@ -310,7 +323,7 @@ class Trainer:
         """
         self.run.factor = 1.0
         self._step(data, first, count, None)
-        self.run.drain()
+        self._let_go()
 
     def evaluate(self, data: Dataset) -> float:
         """Accuracy on ``data``, 0..1."""

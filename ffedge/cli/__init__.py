@@ -102,6 +102,9 @@ def guarded(action: Callable[[], int], *, as_json: bool, program: str = "ffedge"
         where = f"{error.filename}: " if error.filename else ""
         words = f"{where}{error.strerror or error}"
         return _fail(as_json, type(error).__name__, words, 1, program)
+    except MemoryError as error:
+        words = str(error) or "the system has no memory left"
+        return _fail(as_json, "MemoryError", words, 3, program)
     except KeyboardInterrupt:
         words = "interrupted; nothing was written"
         return _fail(as_json, "KeyboardInterrupt", words, 130, program)

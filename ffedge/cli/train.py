@@ -11,9 +11,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..enforcement import SLACK, Enforcement, enforced, warm_up
 from ..errors import ConfigError
 from ..memory import process_peak_bytes
 from ..model import Model
@@ -39,6 +41,9 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Data, recipe, budget and what to write."""
     add_training(parser)
+    parser.add_argument("--enforce", action="store_true",
+                        help="let the system refuse the process any memory beyond the plan: a "
+                             "training that takes more fails")  # fmt: skip
     parser.add_argument("-o", "--output", metavar="FILE",
                         help="model file to write (default: NAME.ffedge)")  # fmt: skip
     parser.add_argument("--export", metavar="FILE", help="also export to ONNX")
@@ -60,22 +65,17 @@ def run(options: argparse.Namespace) -> int:
                 _check_writable(path)
             if not options.json:
                 _announce(choice, asked, data, rest, test, options)
-            trainer = files.enter_context(open_trainer(choice, data, options.budget, output))
-            trainer.learn_scaling(rest)
-            last: Progress | None = None
-            with _stop_on_interrupt(trainer) as interrupted:
-                for last in trainer.train(rest, validation):
-                    line.show(last)
+            with _limited(options.enforce, choice, rest) as limit:
+                trainer = files.enter_context(open_trainer(choice, data, options.budget, output))
+                trainer.learn_scaling(rest)
+                last: Progress | None = None
+                with _stop_on_interrupt(trainer) as interrupted:
+                    for last in trainer.train(rest, validation):
+                        line.show(last)
+                        if limit is not None:
+                            limit.look()
+                training = _figures(trainer, rest, validation, test)
         assert last is not None
-        training: dict[str, Any] = {
-            "recipe": trainer.recipe.describe(),
-            "epochs": trainer.epochs_done,
-            "samples": rest.n_samples,
-            "data": data.name,
-        }
-        for name, part in (("test_accuracy", test), ("validation_accuracy", validation)):
-            if part is not None:
-                training[name] = trainer.evaluate(part)
         model = Model(
             trainer.network, {} if trainer.file else trainer.params, data.classes,
             data.feature_shape, data.feature_names, training,
@@ -86,6 +86,7 @@ def run(options: argparse.Namespace) -> int:
             "interrupted": bool(interrupted),
             "plan": choice.describe(),
             "storage": {"read": trainer.bytes_read, "written": trainer.bytes_written},
+            "enforced": None if limit is None else asdict(limit),
         }
     if options.export:
         report["export"] = _export(model if model.params else load_model(output), options.export)
@@ -93,6 +94,40 @@ def run(options: argparse.Namespace) -> int:
     report["library"] = None if interrupted else begin_library()
     print(json.dumps(report) if options.json else _summary(report))
     return 130 if interrupted else 0
+
+
+def _figures(
+    trainer: Trainer, rest: Dataset, validation: Dataset | None, test: Dataset | None
+) -> dict[str, Any]:
+    """How the model came about, and how well it does."""
+    figures: dict[str, Any] = {
+        "recipe": trainer.recipe.describe(),
+        "epochs": trainer.epochs_done,
+        "samples": rest.n_samples,
+        "data": rest.name,
+    }
+    for name, part in (("test_accuracy", test), ("validation_accuracy", validation)):
+        if part is not None:
+            figures[name] = trainer.evaluate(part)
+    return figures
+
+
+@contextmanager
+def _limited(wanted: bool, choice: Choice, data: Dataset) -> Iterator[Enforcement | None]:
+    """The operating system holds the process to the plan inside, if that is ``wanted``."""
+    if not wanted:
+        yield None
+        return
+    warm_up(choice, data)
+    try:
+        with enforced(choice.plan.peak) as limit:
+            yield limit
+    except MemoryError as error:
+        raise MemoryError(
+            f"train: expected to train within the plan's {show_bytes(choice.plan.peak)} and "
+            f"{show_bytes(SLACK)} for the interpreter, got a request for more, which the system "
+            f"refused ({error}); please report it with the plan, or leave --enforce out"
+        ) from error
 
 
 def begin_library() -> str | None:
@@ -207,6 +242,12 @@ def _summary(report: dict[str, Any]) -> str:
         f"memory   {report['measured_bytes']:,} B measured, {report['planned_bytes']:,} B planned; "
         f"the whole process {show_bytes(report['process_peak_bytes'])}"
     )
+    if report["enforced"]:
+        held = report["enforced"]
+        lines.append(
+            f"enforced {show_bytes(held['limit'])} of process data at most, "
+            f"{show_bytes(held['before'])} before training; it reached {show_bytes(held['peak'])}"
+        )
     storage = report["storage"]
     if storage["written"]:
         lines.append(
