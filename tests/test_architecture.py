@@ -20,7 +20,7 @@ FLOORS = [
     ("network", "recipe", "plan", "arena", "buffers", "buffers_int8", "scales_int8", "model",
      "model_file", "sources", "memory"),
     ("run", "run_int8", "pipeline", "predict", "trainer", "defaults", "checks", "parameters"),
-    ("estimator", "export", "quantize", "firmware"),
+    ("estimator", "export", "interop", "quantize", "firmware"),
     ("cli", "__main__"),
 ]  # fmt: skip
 
@@ -51,7 +51,7 @@ ROOMS = {
     "onnx": ("export/onnx_check.py", "export/onnx_int8_check.py"),
     "onnxruntime": ("export/onnx_check.py", "export/onnx_int8_check.py"),
     "sklearn": ("checks.py", "parameters.py"),
-    "torch": (),
+    "torch": ("interop/torch_backprop.py",),
 }
 
 #: The same for firmware_sim, which stands beside ffedge.
