@@ -19,7 +19,7 @@ from ffedge.sources import load
 torch = pytest.importorskip("torch")
 
 PLAIN = SGD(0.1)
-MODES = [("plain", None), ("accumulate", 8), ("checkpoint", None), ("fused", None)]
+MODES = [("plain", None), ("accumulate", 8), ("checkpoint", None), ("in_backward", None)]
 
 
 def deep(depth=9, width=32):
@@ -131,7 +131,7 @@ def test_without_normalisation_a_step_is_the_textbooks():
 
 
 @pytest.mark.parametrize("optimizer", [SGD(0.1), Momentum(), Adam()])
-@pytest.mark.parametrize("mode", ["checkpoint", "fused"])
+@pytest.mark.parametrize("mode", ["checkpoint", "in_backward"])
 def test_forgetting_changes_no_bit_of_the_weights(mode, optimizer):
     expected = after(5, optimizer=optimizer)
 
@@ -203,7 +203,7 @@ def test_a_part_of_a_split_trains_on_its_own_rows_only():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"mode": "magic"}, "expected mode one of plain, accumulate, checkpoint, fused, got"),
+        ({"mode": "magic"}, "expected mode one of plain, accumulate, checkpoint, in_backward, got"),
         ({"mode": "accumulate"}, "expected micro_batch with mode accumulate"),
         ({"micro_batch": 4}, "expected micro_batch with mode accumulate"),
         ({"mode": "accumulate", "micro_batch": 65}, r"expected micro_batch in 1\.\.64"),

@@ -30,8 +30,8 @@ from .ledger import Ledger
 
 #: "plain": all activations are kept. "accumulate": gradients of micro-batches are summed.
 #: "checkpoint": activations are kept at about sqrt(depth) places and made again in between.
-#: "fused": each weight is stepped as soon as its gradient is there, which is then dropped.
-MODES = ("plain", "accumulate", "checkpoint", "fused")
+#: "in_backward": each weight is stepped as soon as its gradient is there, which is then dropped.
+MODES = ("plain", "accumulate", "checkpoint", "in_backward")
 
 #: Steps that are counted: the first makes the optimiser's state, the others look alike.
 COUNTED = 3
@@ -109,7 +109,7 @@ class Backprop:
         self._ledger: Ledger | None = None
         self._chosen = np.empty(recipe.batch_size, np.int64)
         self._labels = np.empty(recipe.batch_size, np.int32)
-        if mode == "fused":
+        if mode == "in_backward":
             self._optimizers = [self._optimizer([parameter]) for parameter in self.parameters]
             for parameter, optimizer in zip(self.parameters, self._optimizers, strict=True):
                 parameter.register_post_accumulate_grad_hook(self._stepper(optimizer))
@@ -177,7 +177,7 @@ class Backprop:
                 # What back-propagation needs of these it keeps itself.
                 del x, labels, scores
             loss.backward()
-        if self.mode != "fused":
+        if self.mode != "in_backward":
             self._optimizers[0].step()
         self._name_state()
 
