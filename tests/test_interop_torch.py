@@ -1,5 +1,6 @@
 """Back-propagation in PyTorch: its bytes are counted right, and its modes train the same net."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import clouds
 
+from ffedge.buffers import plan_training
 from ffedge.errors import ConfigError, MissingDependencyError
 from ffedge.interop.ledger import KINDS
 from ffedge.interop.torch_backprop import Backprop, count_backprop, train_backprop
@@ -167,6 +169,27 @@ def test_normalised_activities_have_a_root_mean_square_of_one():
     rows = model._hidden(torch.randn(4, 7) * 100, 0, 1)
 
     torch.testing.assert_close(rows.square().mean(1), torch.ones(4))
+
+
+def test_int8_trains_32_layers_in_a_tenth_of_backprops_bytes():
+    recipe = Recipe(scaling="global")
+    network = Network.dense(784, (500,) * 32, 10, precision="int8")
+
+    ledger = count_backprop(network, recipe, clouds(64, 784, 10), steps=2)
+
+    plan = plan_training(network, dataclasses.replace(recipe, optimizer=SGD()))
+    # Weight, gradient and two moments are 16 bytes; the first layer's gradient comes after the
+    # worst moment.
+    count = 784 * 500 + 31 * 500 * 500 + 500 * 10 + 32 * 500 + 10
+    assert ledger.peak > 15 * count
+    assert 10 * plan.peak < ledger.peak
+
+
+def test_a_run_makes_the_recipes_updates_and_no_more():
+    data = clouds(100)
+    model = Backprop(deep(2), Recipe(batch_size=32, epochs=2))
+
+    assert [model.train(data, steps=steps) for steps in (0, 3, 99, None)] == [0, 3, 8, 8]
 
 
 def test_digits_are_learned():

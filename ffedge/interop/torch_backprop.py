@@ -151,13 +151,14 @@ class Backprop:
         """Run the recipe, or its first ``steps`` updates; returns how many were made."""
         per_epoch = -(-data.n_samples // self.recipe.batch_size)
         total = per_epoch * self.recipe.epochs
-        for step in range(total if steps is None else min(steps, total)):
+        steps = total if steps is None else min(steps, total)
+        for step in range(steps):
             epoch, turn = divmod(step, per_epoch)
             first = turn * self.recipe.batch_size
             count = min(self.recipe.batch_size, data.n_samples - first)
             order = int(mix(self.recipe.seed ^ mix(epoch + 1))) if self.recipe.shuffle else None
             self.step(data, first, count, order, self.recipe.rate_factor(step, total))
-        return step + 1
+        return steps
 
     def step(
         self, data: Dataset, first: int, count: int, order: int | None, factor: float = 1.0
