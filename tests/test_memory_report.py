@@ -92,7 +92,7 @@ def test_being_behind_is_said_with_the_worst_case():
     ]  # fmt: skip
 
     assert shortfalls(rows) == [
-        "ffedge sgd, seconds: behind at 2 of 3 points; at most 3.00 times torch adam's, "
+        "ffedge sgd, seconds: behind at 2 of 3 points; at worst 3.00 times torch adam's, "
         "with 4 hidden layers and batches of 64"
     ]
 
@@ -104,9 +104,9 @@ def test_the_best_of_the_others_is_the_measure():
     ]  # fmt: skip
 
     assert shortfalls(rows) == [
-        "ffedge int8, counted memory: behind at 1 of 1 points; at most 1.11 times torch sgd's, "
+        "ffedge int8, counted memory: behind at 1 of 1 points; at worst 1.11 times torch sgd's, "
         "with 2 hidden layers and batches of 64",
-        "ffedge int8, accuracy: behind at 1 of 1 points; at most 5.00 points below torch adam, "
+        "ffedge int8, accuracy: behind at 1 of 1 points; at worst 5.00 points below torch adam, "
         "with 2 hidden layers and batches of 64",
     ]
 

@@ -11,8 +11,9 @@ before the model is made, libraries loaded and warmed up by a toy network, to th
 of training. The data set counts for neither, the batch for both. Accuracy is of the set's own
 test part; rates were chosen on a validation part of the training data (``--rates`` shows it).
 
-A run takes ``--epochs`` passes, or fewer samples where that is more than ``--updates`` updates;
-layerwise takes a fifth of the passes for each of its layers.
+A run takes ``--epochs`` passes, or fewer passes and samples where that is more than ``--updates``
+updates; layerwise takes a fifth of the passes for each of its layers, so that it makes more updates
+than the others where there are more than five.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from typing import Any
 import numpy as np
 from memory_report import BASELINE, Row, draw, panels, shortfalls, table
 
+from ffedge.buffers import plan_training
 from ffedge.defaults import choose_parts, choose_scaling
 from ffedge.memory import process_bytes, process_peak_bytes
 from ffedge.network import Network
@@ -95,13 +97,13 @@ def streamed(network: Network, recipe: Recipe) -> Trainer:
         from ffedge.planner import choose
     except ImportError:
         raise AbsentError("not in this tree: streamed training") from None
-    budget = int(STREAMED_SHARE * Trainer(network, recipe).plan.peak)
+    budget = int(STREAMED_SHARE * plan_training(network, recipe).peak)
     choice = choose(network, recipe, budget)
     return Trainer(choice.network, choice.recipe, budget=budget)
 
 
 def rate_of(system: System, depth: int) -> float:
-    """Best of a few on the validation part, see ``--rates``.
+    """The best of ``--rates`` on the validation part of digits, or within 3 points of it.
 
     Back-propagation's falls with depth: gradients pass through all layers.
     """

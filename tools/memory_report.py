@@ -197,4 +197,4 @@ def _shortfall(system: str, words: str, field: str, behind: list[Any], compared:
     else:
         depth, batch, own, best = max(behind, key=lambda item: item[2] / item[3][field])
         amount = f"{own / best[field]:.2f} times {best['system']}'s"
-    return f"{where}; at most {amount}, with {depth} hidden layers and batches of {batch}"
+    return f"{where}; at worst {amount}, with {depth} hidden layers and batches of {batch}"
