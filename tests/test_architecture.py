@@ -21,7 +21,7 @@ FLOORS = [
      "model_file", "sources", "memory", "streaming", "training_file", "streamed_layer", "streamer"),
     ("run", "run_int8", "run_int8_layer", "pipeline", "predict", "trainer", "defaults", "checks",
      "parameters", "planner", "kept_outputs", "progress", "enforcement"),
-    ("estimator", "export", "quantize", "firmware", "profiling"),
+    ("estimator", "export", "interop", "quantize", "firmware", "profiling"),
     ("cli", "__main__"),
 ]  # fmt: skip
 
@@ -52,7 +52,7 @@ ROOMS = {
     "onnx": ("export/onnx_check.py", "export/onnx_int8_check.py"),
     "onnxruntime": ("export/onnx_check.py", "export/onnx_int8_check.py"),
     "sklearn": ("checks.py", "parameters.py"),
-    "torch": (),
+    "torch": ("interop/torch_backprop.py",),
 }
 
 #: The same for firmware_sim, which stands beside ffedge.

@@ -1,0 +1,4 @@
+"""Where ffedge meets other libraries; each file imports its own, and only when it is asked to.
+
+``torch_backprop`` trains the same network with PyTorch, ``ledger`` counts the bytes it takes.
+"""
