@@ -15,7 +15,8 @@ SIMULATION = ROOT / "firmware_sim"
 FLOORS = [
     ("errors", "tensor", "units"),
     ("kernels",),
-    ("layers", "rules", "optimizers", "scaling", "atomic"),
+    ("layers", "rules", "optimizers", "scaling", "atomic", "disk", "checkpoint_record",
+     "checkpoint_store"),
     ("lowering",),
     ("network", "recipe", "plan", "arena", "buffers", "buffers_int8", "scales_int8", "model",
      "model_file", "sources", "memory", "streaming", "training_file", "streamed_layer", "streamer"),
