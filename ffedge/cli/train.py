@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
                 _check_writable(path)
             if not options.json:
                 _announce(choice, asked, data, rest, test, options)
-            with _limited(options.enforce, choice, rest) as limit:
+            with _limited(options.enforce, choice, rest, test) as limit:
                 trainer = files.enter_context(open_trainer(choice, data, options.budget, output))
                 kept = files.enter_context(open_checkpoints(options, trainer, rest, validation))
                 resume = None
@@ -168,12 +168,14 @@ def _figures(
 
 
 @contextmanager
-def _limited(wanted: bool, choice: Choice, data: Dataset) -> Iterator[Enforcement | None]:
+def _limited(
+    wanted: bool, choice: Choice, data: Dataset, test: Dataset | None
+) -> Iterator[Enforcement | None]:
     """The operating system holds the process to the plan inside, if that is ``wanted``."""
     if not wanted:
         yield None
         return
-    warm_up(choice, data)
+    warm_up(choice, data, *filter(None, [test]))
     try:
         with enforced(choice.plan.peak) as limit:
             yield limit
