@@ -4,14 +4,11 @@ Each training is a process of its own, since the limit is. What is patched in it
 ``SABOTAGE``; the rest is the program as users have it.
 """
 
-import contextlib
-import json
 import os
 import re
 import resource
 import subprocess
 import sys
-import uuid
 from pathlib import Path
 
 import numpy as np
@@ -30,20 +27,19 @@ STREAMED = ["train", "digits", "--epochs", "1", "--hidden", "200,200,200", "--bu
 
 PROGRAM = """
 import sys
+import threading
 import numpy as np
 from ffedge.cli import main
-from ffedge.pipeline import Pipeline
+from ffedge.run_int8 import Int8Run
 from ffedge.trainer import Trainer
 
-real = [0]
-
-def sabotage(kind, name, size, *, keep):
+def sabotage(kind, name, size, *, keep=False, thread="MainThread"):
     "Let a method of ffedge allocate ``size`` bytes at each call of a real training."
     honest, kept = getattr(kind, name), []
 
     def greedy(self, *given, **named):
-        trainer = getattr(self, "network", None) or self._run.network
-        if trainer.hidden == (40, 32):  # not the tiny one
+        real = self.network.hidden in ((40, 32), (200, 200, 200))  # not the one that warms up
+        if real and threading.current_thread().name == thread:
             array = np.ones(size, np.uint8)
             if keep:
                 kept.append(array)
@@ -54,19 +50,20 @@ def sabotage(kind, name, size, *, keep):
 
 SABOTAGE = {
     "an array that a step forgets to plan": (
-        QUICK, f"sabotage(Trainer, '_step', {SLACK} + 8192, keep=False)"),
+        QUICK, f"sabotage(Trainer, '_step', {SLACK} + 8192)"),
     "a little more at every step": (
         QUICK, "sabotage(Trainer, '_step', 40000, keep=True)"),
     "an array in scoring": (
-        QUICK, f"sabotage(Trainer, 'evaluate', {SLACK} + 8192, keep=False)"),
+        QUICK, f"sabotage(Trainer, 'evaluate', {SLACK} + 8192)"),
     "an array in learning the scaler": (
-        QUICK, f"sabotage(Trainer, 'learn_scaling', {SLACK} + 8192, keep=False)"),
+        QUICK, f"sabotage(Trainer, 'learn_scaling', {SLACK} + 8192)"),
     "an array in int8": (
-        INT8, f"sabotage(Trainer, '_step', {SLACK} + 8192, keep=False)"),
+        INT8, f"sabotage(Trainer, '_step', {SLACK} + 8192)"),
     "an array in the second thread": (
         [*INT8, "--threads", "2"],
-        "from ffedge.run_int8 import Int8Run\n"
-        f"sabotage(Int8Run, 'train_layers', {SLACK} + 8192, keep=False)"),
+        f"sabotage(Int8Run, 'train_layers', {SLACK} + 8192, thread='ffedge-upper')"),
+    "an array while layers lie on disk": (
+        STREAMED, f"sabotage(Trainer, '_step', {SLACK} + 8192)"),
 }  # fmt: skip
 
 
@@ -80,18 +77,11 @@ def train(*words, patch=None, **options):
     code = f"{PROGRAM}\n{patch or ''}\nsys.exit(main(sys.argv[1:]))"
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", code, *words], env=child_environment(),
-        capture_output=True, text=True, check=False, **options,
+        capture_output=True, text=True, check=False, timeout=120, **options,
     )  # fmt: skip
 
 
 # --- honest trainings -------------------------------------------------------------------------
-
-
-def csv_file():
-    random = np.random.default_rng(0)
-    rows = [f"{random.normal(i % 2 * 4):.3f},{random.normal():.3f},{'ab'[i % 2]}"
-            for i in range(120)]  # fmt: skip
-    Path("two.csv").write_text("\n".join(["x,y,kind", *rows]) + "\n")
 
 
 def npz_file(dtype):
@@ -101,12 +91,8 @@ def npz_file(dtype):
 
 HONEST = {
     "sweep": (QUICK, None),
-    "layer by layer": ([*QUICK, "--schedule", "layerwise"], None),
-    "hinton": ([*QUICK, "--rule", "hinton"], None),
-    "int8": (INT8, None),
     "int8 with two threads": ([*INT8, "--threads", "2"], None),
     "layers on disk": (STREAMED, None),
-    "csv": (["train", "two.csv", "--label", "kind", "--hidden", "64"], csv_file),
     "mapped pixels": (
         ["train", "rows.npz", "--hidden", "64", "--epochs", "2"], lambda: npz_file(np.uint8)),
     "mapped numbers in int8": (
@@ -180,7 +166,7 @@ def test_what_takes_more_than_planned_ends_with_3_and_leaves_nothing(case):
 
 
 def test_the_same_goes_unnoticed_without_enforcement():
-    for words, patch in (SABOTAGE[case] for case in list(SABOTAGE)[::5]):
+    for words, patch in (SABOTAGE[case] for case in list(SABOTAGE)[::2]):
         assert train(*words, patch=patch).returncode == 0
 
 
@@ -196,22 +182,6 @@ def test_a_refused_training_says_so_in_json_and_the_old_model_stays():
     assert os.listdir() == ["digits.ffedge"]
 
 
-def test_a_streamed_training_that_is_refused_leaves_no_file():
-    patch = """
-honest = Trainer._step
-def greedy(self, *given):
-    if self.network.hidden == (200, 200, 200):
-        array = np.ones(1 << 20, np.uint8)
-    honest(self, *given)
-Trainer._step = greedy
-"""
-
-    done = train(*STREAMED, "--enforce", patch=patch)
-
-    assert done.returncode == 3, done.stderr
-    assert os.listdir() == []
-
-
 # --- a limit from outside ---------------------------------------------------------------------
 
 
@@ -223,78 +193,9 @@ def test_memory_that_the_system_refuses_anyway_ends_with_3_in_words():
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
     honest = train(*QUICK, preexec_fn=from_outside)
-    greedy = train(
-        *QUICK, preexec_fn=from_outside, patch="sabotage(Trainer, '_step', 64 << 20, keep=False)"
-    )
+    greedy = train(*QUICK, preexec_fn=from_outside, patch="sabotage(Trainer, '_step', 64 << 20)")
 
     assert honest.returncode == 0, honest.stderr
     assert greedy.returncode == 3, greedy.stderr
     assert "Traceback" not in greedy.stderr
     assert greedy.stderr.startswith("ffedge: ")
-
-
-def group_folder():
-    """Where groups may be made: $FFEDGE_TEST_CGROUP, or the root if this process is in it.
-
-    A group that somebody put this process in is that somebody's to divide.
-    """
-    chosen = os.environ.get("FFEDGE_TEST_CGROUP")
-    if chosen:
-        return Path(chosen)
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        _, kinds, own = line.split(":", 2)
-        root = Path("/sys/fs/cgroup", kinds)
-        limits = kinds == "memory" or (root / "memory.stat").exists()
-        if own == "/" and kinds in ("", "memory") and limits:
-            return root
-    return None
-
-
-@contextlib.contextmanager
-def memory_group():
-    """(folder, file of the limit) of a new group of processes; skips where there can be none."""
-    above = group_folder()
-    if above is None:
-        pytest.skip("control groups: this process is in a group of somebody else's; name a folder "
-                    "to make groups in by FFEDGE_TEST_CGROUP")  # fmt: skip
-    folder = above / f"ffedge-test-{uuid.uuid4().hex[:8]}"
-    try:
-        folder.mkdir()
-    except OSError as error:
-        pytest.skip(f"control groups: none can be made in {above}: {error.strerror}")
-    try:
-        names = [folder / name for name in ("memory.max", "memory.limit_in_bytes")]
-        limit = next((file for file in names if file.exists()), None)
-        if limit is None:
-            pytest.skip(f"control groups: memory is not limited in {above}")
-        swap = folder / "memory.swap.max"
-        if swap.exists():
-            swap.write_text("0")
-        yield folder, limit
-    finally:
-        folder.rmdir()
-
-
-def train_in(folder, *words, **options):
-    members = str(folder / "cgroup.procs")
-
-    def join():
-        with open(members, "w") as file:
-            file.write(str(os.getpid()))
-
-    return train(*words, preexec_fn=join, timeout=120, **options)
-
-
-def test_a_whole_training_fits_a_control_group_and_a_greedy_one_does_not():
-    with memory_group() as (folder, limit):
-        peak = json.loads(train(*QUICK, "--json").stdout)["process_peak_bytes"]
-        limit.write_text(str(peak + (32 << 20)))
-        honest = train_in(folder, *QUICK)
-        greedy = train_in(
-            folder, *QUICK, "-o", "greedy",
-            patch="sabotage(Trainer, '_step', 128 << 20, keep=True)",
-        )  # fmt: skip
-
-    assert honest.returncode == 0, honest.stderr
-    assert greedy.returncode != 0
-    assert os.listdir() == ["digits.ffedge"]

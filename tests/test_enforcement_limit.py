@@ -1,4 +1,4 @@
-"""The limit of the operating system: what it refuses, what it lets pass, and that it goes again.
+"""What the limit refuses, what it lets pass, and that it goes again, down to some bytes.
 
 A limit is of the whole process, so what runs under one runs in a child.
 """
@@ -179,7 +179,7 @@ def training(features, rows):
     from ffedge.sources import from_arrays
     data = from_arrays(X, y, classes=(0, 1))
     test = from_arrays(X.astype(np.uint8), y, classes=(0, 1))
-    choice = choose(Network.dense(features, (32, 32), 2), [Recipe(batch_size=16, epochs=3)], None)
+    choice = choose(Network.dense(features, (99, 99), 2), [Recipe(batch_size=16, epochs=3)], None)
     warm_up(choice, data, test)
     compiled = kernels()
     with enforced(choice.plan.peak) as held:
