@@ -20,7 +20,8 @@ FLOORS = [
     ("network", "recipe", "plan", "arena", "buffers", "buffers_int8", "scales_int8", "model",
      "model_file", "sources", "memory"),
     ("run", "run_int8", "pipeline", "predict", "trainer", "defaults", "checks", "parameters"),
-    ("estimator", "export", "quantize", "firmware"),
+    ("estimator", "export", "quantize", "firmware", "profiling", "profile_arrays",
+     "profile_file", "profile_fits", "profile_process", "profile_watch", "pytest_plugin"),
     ("cli", "__main__"),
 ]  # fmt: skip
 
@@ -48,6 +49,7 @@ ROOMS = {
         "lowering/lower.py",
         "lowering/targets.py",
     ),
+    "pytest": ("pytest_plugin.py",),
     "onnx": ("export/onnx_check.py", "export/onnx_int8_check.py"),
     "onnxruntime": ("export/onnx_check.py", "export/onnx_int8_check.py"),
     "sklearn": ("checks.py", "parameters.py"),
