@@ -14,7 +14,7 @@ from .run_int8 import AnyRun
 from .trainer import Trainer
 
 #: A look at the arrays in the first two passes of a stage, then in every ``EVERY``-th.
-EVERY = 64
+EVERY = 256
 
 
 class StageRecord:
@@ -42,13 +42,14 @@ class PassWatch:
         self._phases = len(run.layers) + 1
         self._last = passes_a_stage - 1
         self.trace = ArrayTrace()
-        self.stages: dict[int, StageRecord] = {}
+        stages = trainer.recipe.stages(len(run.layers))
+        self.stages = {number: StageRecord(self._phases) for number in range(1, stages + 1)}
         self.step_bytes = self.steps = self.samples = 0
         self._batch = trainer.recipe.batch_size
         self._seen = run.samples_seen
-        self._pending = [0] * self._phases
+        self._pending, self._zeros = [0] * self._phases, [0] * self._phases
         self._phase = self._since = 0
-        self._stage = self._record_of(1 if not self._layerwise else run.last_active + 1)
+        self._stage = self.stages[1]
         self._open = self._watched = False
         # A second thread waits between its layers: there only the time it works counts.
         self._upper = _UpperThread(self) if trainer.recipe.threads > 1 else None
@@ -59,29 +60,27 @@ class PassWatch:
 
     def remove(self) -> None:
         """Stop watching; whoever was there before is alone again."""
-        self._settle()
+        if self._open:
+            self._settle()
         self.trace.stop()
         self._run.visits = self._inner
 
     def expect_stage(self) -> None:
         """A stage is about to begin: what it allocates before its first pass is looked at too."""
-        self._settle()
+        if self._open:
+            self._settle()
         self.trace.start()
 
     def begin(self) -> None:
         """Fetching begins."""
-        self._settle()
-        stage = self._stage = self._record_of(self._run.last_active + 1 if self._layerwise else 1)
+        if self._open:
+            self._settle()
         self._open = True
-        due = stage.passes < 2 or stage.passes % EVERY == 0
-        self._watched = due and (stage.passes != self._last or self._last == 0)
-        if self._watched:
-            if self.trace.on:
-                self.trace.look()
-            else:
-                self.trace.start()
-            self.trace.begin(finely=stage.passes == 0)
-        self._watched = self.trace.on
+        if self._layerwise:
+            self._stage = self.stages[self._run.last_active + 1]
+        passes = self._stage.passes
+        if passes < 2 or passes % EVERY == 0:
+            self._start_watching(passes)
         self._phase = 0
         self._since = perf_counter_ns()
         if self._inner is not None:
@@ -124,23 +123,29 @@ class PassWatch:
 
     def _settle(self) -> None:
         """Keep the last pass's times if it trained; a scoring pass sees no new samples."""
-        if not self._open:
-            return
         self._open = False
-        trained = self._run.samples_seen - self._seen
-        self._seen = self._run.samples_seen
-        stage = self._stage
+        seen = self._run.samples_seen
+        trained, self._seen = seen - self._seen, seen
+        pending, stage = self._pending, self._stage
         if trained > 0:
             stage.passes += 1
             self.samples += trained
             self.steps += -(-trained // self._batch)
-        for phase in range(self._phases):
-            if trained > 0:
-                stage.nanoseconds[phase] += self._pending[phase]
-            self._pending[phase] = 0
+            sums = stage.nanoseconds
+            for phase, spent in enumerate(pending):
+                sums[phase] += spent
+        pending[:] = self._zeros
 
-    def _record_of(self, number: int) -> StageRecord:
-        return self.stages.setdefault(number, StageRecord(self._phases))
+    def _start_watching(self, passes: int) -> None:
+        if passes == self._last and passes > 0:
+            return
+        if self.trace.on:
+            self.trace.look()
+        else:
+            self.trace.start()
+        self._watched = self.trace.on
+        if self._watched:
+            self.trace.begin(finely=passes == 0)
 
 
 class _UpperThread:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,20 +18,16 @@ import numpy as np
 from . import __version__
 from .arena import MARGIN
 from .memory import (
-    process_bytes,
     process_peak_bytes,
     process_written_bytes,
     reset_process_peak,
     watch_allocations,
 )
-from .network import Network
 from .plan import ALIGNMENT, CATEGORIES, END, Buffer, Plan, aligned
 from .profile_arrays import owned_bytes
 from .profile_file import FORMAT
-from .profile_fits import fits
-from .profile_process import import_bytes, split
+from .profile_process import resident_bytes, split, warm_up
 from .profile_watch import PassWatch
-from .recipe import Recipe
 from .sources import Dataset
 from .trainer import Progress, Trainer
 
@@ -76,9 +72,8 @@ def profile_training(
     budget: bytes, for the report. measure_overhead: train several more times, with and without
     the watch in turn. on_progress: told of every epoch.
     """
-    before = process_bytes()
-    warm_up(trainer.network, trainer.recipe, data)
-    compiled = max(process_bytes() - before, 0)
+    network = trainer.network
+    warm_up(network, trainer.recipe, data)
     earlier, written = process_peak_bytes(), process_written_bytes()
     reset_process_peak()
     found = measure(trainer, data, validation, on_progress=on_progress)
@@ -92,7 +87,9 @@ def profile_training(
         watched, unwatched = _overhead(trainer, data, validation)
     overhead = None if watched is None or not unwatched else 100.0 * (watched / unwatched - 1.0)
     plan, rows = trainer.plan, timeline(trainer, found)
-    network = trainer.network
+    # Only now: boards are no part of a training's memory.
+    from .profile_fits import fits
+
     return {
         "format": FORMAT,
         "ffedge": __version__,
@@ -111,7 +108,7 @@ def profile_training(
         "categories": list(PROFILE_CATEGORIES),
         "timeline": rows,
         "buffers": [_describe(buffer) for buffer in plan.buffers],
-        "process": split(import_bytes(), compiled, peak),
+        "process": split(resident_bytes(network, trainer.recipe, data), peak),
         "storage": storage,
         "samples": found.watch.samples,
         "steps": found.watch.steps,
@@ -120,23 +117,6 @@ def profile_training(
         "overhead_percent": overhead,
         "fits": fits(network, trainer.recipe, peak),
     }
-
-
-def warm_up(network: Network, recipe: Recipe, data: Dataset) -> None:
-    """Compile or load every kernel of such a training, by a tiny one."""
-    width = max(16, network.classes)
-    small = Network.dense(
-        network.features, [width] * len(network.hidden), network.classes, network.rule,
-        precision=network.precision, input_parts=network.input_parts,
-        normalize_input=network.normalize_input,
-    )  # fmt: skip
-    count = min(data.n_samples, 2 * recipe.batch_size)
-    rows = np.arange(count, dtype=np.int32) if data.rows is None else data.rows[:count]
-    trainer = Trainer(small, replace(recipe, epochs=1))
-    part = replace(data, rows=rows)
-    trainer.learn_scaling(part)
-    for _ in trainer.train(part, part):
-        pass
 
 
 def measure(

@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         trainer = prepare(options, rest)
         output = options.output or f"{re.sub(r'[^A-Za-z0-9._-]+', '_', data.name)}.ffedge"
         for path in filter(None, (output, options.export)):
-            _check_writable(path)
+            check_writable(path, "train")
         if not options.json:
             _announce(trainer, data, rest, test, options)
         trainer.learn_scaling(rest)
@@ -96,16 +96,18 @@ def begin_library() -> str | None:
     return None if path is None else str(path)
 
 
-def _check_writable(path: str) -> None:
-    """Refuse now what would fail after the training."""
+def check_writable(path: str, command: str) -> None:
+    """Refuse now, in ``command``'s name, what would fail after the training."""
     folder = Path(path).parent
     if not folder.is_dir():
-        raise ConfigError(f"train: expected a folder for {path}, got none at {folder}; create it")
+        raise ConfigError(
+            f"{command}: expected a folder for {path}, got none at {folder}; create it"
+        )
     if Path(path).is_dir():
-        raise ConfigError(f"train: expected a file to write, got the folder {path}; add a name")
+        raise ConfigError(f"{command}: expected a file to write, got the folder {path}; add a name")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(
-            f"train: expected a folder that can be written to, got {folder}; choose another one"
+            f"{command}: expected a folder that can be written to, got {folder}; choose another one"
         )
 
 
