@@ -22,6 +22,12 @@ Array = np.ndarray[Any, Any]
 #: one expression, where nobody can look, is an array.
 PYTHON_BYTES = 8192
 
+#: No array takes less, its Python object included.
+_LEAST = 64
+
+#: Looks at one pass, at most: should a kernel still be compiled in it, there would be millions.
+_LOOKS = 500
+
 _DOMAIN: int = np.lib.tracemalloc_domain
 
 #: Through these everything would be reached.
@@ -47,8 +53,8 @@ def owned_bytes(root: Any, *, without: Iterable[Array | None] = ()) -> int:
                 waiting.append(thing)
             elif thing.base is None:
                 total += thing.nbytes
-                if thing.dtype.hasobject:
-                    waiting.append(thing)
+                if thing.dtype == object:  # the collector does not look into arrays
+                    waiting.append(thing.tolist())
     return total
 
 
@@ -71,7 +77,7 @@ class ArrayTrace:
         self._foreign = tracemalloc.is_tracing()
         self._base = _array_bytes() if self._foreign else 0
         self._before = self._looked = 0
-        self._finely = False
+        self._finely, self._looks = False, 0
 
     def start(self) -> None:
         """Listen, unless somebody's measurement has just begun."""
@@ -87,14 +93,14 @@ class ArrayTrace:
         self._before = self._looked = tracemalloc.get_traced_memory()[0]
         self._reset()
         if finely and sys.getprofile() is None:
-            self._finely = True
+            self._finely, self._looks = True, 0
             sys.setprofile(self._event)
 
     def look(self) -> int:
         """Bytes of any kind made since the pass began, at most since the last look."""
         current, peak = tracemalloc.get_traced_memory()
         self.extra = max(self.extra, _array_bytes() - self._base)
-        self._looked = max(self._looked, current)
+        self._looked = current
         self._reset()
         rise = 0 if self._foreign else max(peak - self._before, 0)
         self.most = max(self.most, rise)
@@ -118,8 +124,14 @@ class ArrayTrace:
             tracemalloc.reset_peak()
 
     def _event(self, frame: FrameType, event: str, argument: Any) -> None:
-        if self.on and tracemalloc.get_traced_memory()[0] > self._looked:
+        current = tracemalloc.get_traced_memory()[0]
+        if current < self._looked:
+            self._looked = current
+        elif current - self._looked >= _LEAST and self.on:
             self.look()
+            self._looks += 1
+            if self._looks == _LOOKS:
+                self.end()
 
 
 def _array_bytes() -> int:

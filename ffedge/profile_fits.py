@@ -74,7 +74,7 @@ def _on_board(network: Network, recipe: Recipe, board: Board) -> dict[str, Any]:
     ]  # fmt: skip
     if missing:
         return row | {"note": f"batches of 1: {' and '.join(missing)}"}
-    note = f"batches of 1; flash {short_bytes(flash)}, its code estimated at 16 KiB"
+    note = f"flash {short_bytes(flash)} (16 KiB for code: an estimate); batches of 1"
     return row | {"fits": True, "note": note}
 
 
@@ -87,7 +87,7 @@ def _on_computer(name: str, title: str, memory: int, peak: int) -> dict[str, Any
             "needed_bytes": None, "fits": False, "note": "this system does not tell the peak",
         }  # fmt: skip
     room = memory - SYSTEM_BYTES
-    note = "the process as measured here; 128 MiB left to the system"
+    note = "measured here; 128 MiB left to the system"
     if peak > room:
         note = f"{short_bytes(peak - room)} missing beside 128 MiB for the system"
     return row | {"needed_bytes": peak, "fits": peak <= room, "note": note}

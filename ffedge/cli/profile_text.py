@@ -33,7 +33,8 @@ def report(profile: dict[str, Any], *, columns: int | None = None, ascii_only: b
     signs = (_ASCII, _ASCII_MARK) if ascii_only else (_BLOCKS, _BLOCK_MARK)
     parts = [
         _about(profile), _timeline(profile, width, *signs), _memory(profile),
-        _buffers(profile, width), _process(profile), _rest(profile), _fits(profile, width),
+        _buffers(profile, width, signs[0]), _process(profile), _rest(profile),
+        _fits(profile, width),
     ]  # fmt: skip
     return "\n".join(line.rstrip() for part in parts for line in part)
 
@@ -135,17 +136,21 @@ def _memory(profile: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _buffers(profile: dict[str, Any], width: int) -> list[str]:
+def _buffers(profile: dict[str, Any], width: int, signs: str) -> list[str]:
     found = sorted(profile["buffers"], key=lambda b: (-b["bytes"], b["name"]))
     if not found:
         return []
+    sign_of = dict(zip(profile["categories"], signs, strict=False))
     rows = [
-        (b["name"], b["category"], f"{b['dtype']} {'x'.join(map(str, b['shape']))}",
-         f"{b['bytes']:,}", f"{b['offset']:,}", b["lifetime"])
+        (
+            sign_of.get(b["category"], " "), b["name"],
+            f"{b['dtype']} {'x'.join(map(str, b['shape']))}",
+            f"{b['bytes']:,}", f"{b['offset']:,}", b["lifetime"],
+        )
         for b in found[:_BUFFERS]
     ]  # fmt: skip
-    titles = ("buffer", "category", "shape", "bytes", "at", "lives")
-    lines = ["", "buffers, the largest first (buffers that never live together share bytes)"]
+    titles = ("", "buffer", "shape", "bytes", "at", "lives")
+    lines = ["", "buffers, the largest first; those that never live together may share bytes"]
     lines += _table([titles, *rows], ("<", "<", "<", ">", ">", "<"), width)
     if len(found) > _BUFFERS:
         rest = found[_BUFFERS:]
