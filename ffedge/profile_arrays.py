@@ -23,7 +23,10 @@ Array = np.ndarray[Any, Any]
 PYTHON_BYTES = 8192
 
 #: No array takes less, its Python object included.
-_LEAST = 64
+_LEAST = 96
+
+#: What is alive when a function is called is alive when it returns.
+_ENDS = ("return", "c_return")
 
 #: Looks at one pass, at most: should a kernel still be compiled in it, there would be millions.
 _LOOKS = 500
@@ -99,9 +102,13 @@ class ArrayTrace:
     def look(self) -> int:
         """Bytes of any kind made since the pass began, at most since the last look."""
         current, peak = tracemalloc.get_traced_memory()
+        if self._finely:  # nobody wants to look at looking
+            sys.setprofile(None)
         self.extra = max(self.extra, _array_bytes() - self._base)
         self._looked = current
         self._reset()
+        if self._finely:
+            sys.setprofile(self._event)
         rise = 0 if self._foreign else max(peak - self._before, 0)
         self.most = max(self.most, rise)
         return rise
@@ -127,7 +134,7 @@ class ArrayTrace:
         current = tracemalloc.get_traced_memory()[0]
         if current < self._looked:
             self._looked = current
-        elif current - self._looked >= _LEAST and self.on:
+        elif event in _ENDS and current - self._looked >= _LEAST and self.on:
             self.look()
             self._looks += 1
             if self._looks == _LOOKS:

@@ -24,7 +24,7 @@ from .memory import (
     watch_allocations,
 )
 from .plan import ALIGNMENT, CATEGORIES, END, Buffer, Plan, aligned
-from .profile_arrays import owned_bytes
+from .profile_arrays import ArrayTrace, owned_bytes
 from .profile_file import FORMAT
 from .profile_process import resident_bytes, split, warm_up
 from .profile_watch import PassWatch
@@ -50,6 +50,7 @@ class Measurement:
     arrays: most held for arrays at once, margin left out. touched: end of the farthest 64-byte
     line of the arena that was written. step: most that a pass allocated beside the arena.
     scaler: the same of learning the scaler. watch: seconds and passes by stage and phase.
+    processor_seconds: of ``seconds``, those that this process used.
     """
 
     arrays: int
@@ -58,6 +59,7 @@ class Measurement:
     scaler: int
     scaler_seconds: float
     seconds: float
+    processor_seconds: float
     watch: PassWatch
 
 
@@ -74,6 +76,7 @@ def profile_training(
     """
     network = trainer.network
     warm_up(network, trainer.recipe, data)
+    _warm_up_trace()
     earlier, written = process_peak_bytes(), process_written_bytes()
     reset_process_peak()
     found = measure(trainer, data, validation, on_progress=on_progress)
@@ -82,10 +85,9 @@ def profile_training(
     storage = {name: int(getattr(trainer, f"bytes_{name}", 0)) for name in ("read", "written")}
     if written is not None and written_after is not None:
         storage["process_written"] = written_after - written
-    watched, unwatched = None, None
+    unwatched, overhead = None, None
     if measure_overhead:
-        watched, unwatched = _overhead(trainer, data, validation)
-    overhead = None if watched is None or not unwatched else 100.0 * (watched / unwatched - 1.0)
+        unwatched, overhead = _overhead(trainer, data, validation)
     plan, rows = trainer.plan, timeline(trainer, found)
     # Only now: boards are no part of a training's memory.
     from .profile_fits import fits
@@ -119,6 +121,14 @@ def profile_training(
     }
 
 
+def _warm_up_trace() -> None:
+    """The first look of a process takes a thousand times as long as any other."""
+    trace = ArrayTrace()
+    trace.start()
+    trace.look()
+    trace.stop()
+
+
 def measure(
     trainer: Trainer, data: Dataset, validation: Dataset | None = None, *,
     on_progress: Show | None = None,
@@ -135,17 +145,18 @@ def measure(
         with watch_allocations() as allocations:
             trainer.learn_scaling(data)
         scaler_seconds = time.perf_counter() - started
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.process_time()
         _train(trainer, data, validation, watch, on_progress)
-        seconds = time.perf_counter() - started
+        seconds, processor = time.perf_counter() - started, time.process_time() - used
     finally:
         watch.remove()
     trainer.arena.check()
     arrays = max(held + watch.trace.extra, owned_bytes(trainer, without=theirs)) - MARGIN
     step = max(watch.step_bytes, trainer.step_bytes)
     return Measurement(
-        arrays, _touched(trainer, scratch), step, allocations.peak, scaler_seconds, seconds, watch
-    )
+        arrays, _touched(trainer, scratch), step, allocations.peak, scaler_seconds, seconds,
+        processor, watch,
+    )  # fmt: skip
 
 
 def _train(
@@ -168,19 +179,23 @@ def _passes(trainer: Trainer, data: Dataset) -> int:
 def _overhead(
     trainer: Trainer, data: Dataset, validation: Dataset | None
 ) -> tuple[float, float]:  # fmt: skip
-    """Median seconds of training on, watched and unwatched."""
-    times: dict[bool, list[float]] = {True: [], False: []}
+    """(seconds of training on unwatched, percent of processor time that watching adds): medians.
+
+    Processor time, because other programs take their share of the clock's.
+    """
+    seconds, plain, watched = [], [], []
     for turn in range(2 * _ROUNDS):
         # Either goes first as often: whoever trains later meets sparser activities.
-        watched = turn % 4 in (0, 3)
-        if watched:
-            times[True].append(measure(trainer, data, validation).seconds)
-        else:
-            started = time.perf_counter()
-            for _ in trainer.train(data, validation):
-                pass
-            times[False].append(time.perf_counter() - started)
-    return statistics.median(times[True]), statistics.median(times[False])
+        if turn % 4 in (0, 3):
+            watched.append(measure(trainer, data, validation).processor_seconds)
+            continue
+        started, used = time.perf_counter(), time.process_time()
+        for _ in trainer.train(data, validation):
+            pass
+        plain.append(time.process_time() - used)
+        seconds.append(time.perf_counter() - started)
+    cost = statistics.median(watched) / statistics.median(plain) - 1.0
+    return statistics.median(seconds), 100.0 * cost
 
 
 def _bytes(trainer: Trainer) -> np.ndarray[Any, Any]:

@@ -1,5 +1,6 @@
 """The marker ``ffedge_memory``: which arenas count, when a test fails, what it costs others."""
 
+import gc
 import subprocess
 import sys
 
@@ -165,6 +166,7 @@ def test_a_watch_counts_the_most_and_leaves_arenas_as_they_were():
     assert (watch.peak, watch.now) == (2 * size, 2 * size)
     assert watch.largest == [size, size]
     del second, third
+    gc.collect()
     assert watch.now == 0
 
 

@@ -31,6 +31,9 @@ from ffedge.rules import NAMED_RULES
 from ffedge.sources import Dataset, from_arrays
 from ffedge.trainer import Trainer
 
+#: Epochs where time is of interest: a watch's first looks cost some milliseconds a stage.
+LONG = 20
+
 #: name: rule, precision, features, hidden widths, classes, batch.
 REFERENCES = {
     "digits": ("readout", "float32", 64, (128, 128), 10, 64),
@@ -60,8 +63,9 @@ def profiles(overhead: bool) -> dict[str, dict[str, Any]]:
             )
             optimizer = choose_optimizer(network.rule, precision, features, batch, None)
             recipe = Recipe(
-                optimizer, batch_size=batch, epochs=2, schedule=schedule, scaling="global"
-            )
+                optimizer, batch_size=batch, epochs=LONG if overhead else 2, schedule=schedule,
+                scaling="global",
+            )  # fmt: skip
             print(f"{name} {schedule}", file=sys.stderr, flush=True)
             trainer = Trainer(network, recipe)
             found[f"{name} {schedule}"] = profile_training(trainer, data, measure_overhead=overhead)

@@ -63,7 +63,7 @@ def _about(profile: dict[str, Any]) -> list[str]:
 def _timeline(profile: dict[str, Any], width: int, signs: str, mark: str) -> list[str]:
     rows, categories = profile["timeline"], profile["categories"]
     label = max(len(_label(row, profile)) for row in rows)
-    room = width - label - 26
+    room = width - label - 28
     budget = profile["budget"]
     most = max(profile["planned_bytes"], *(sum(row["bytes"].values()) for row in rows), 1)
     near = budget is not None and budget <= _FAR * most
@@ -72,7 +72,7 @@ def _timeline(profile: dict[str, Any], width: int, signs: str, mark: str) -> lis
     signs = (signs + signs[-1] * len(categories))[: len(categories)]
     lines = [
         "",
-        "memory over a step: one row for each phase; at the right bytes alive, and seconds",
+        "memory over a step, a row for each phase; bytes alive and seconds at the right",
     ]
     for row in _shortened(rows):
         if row is None:
@@ -124,10 +124,9 @@ def _memory(profile: dict[str, Any]) -> list[str]:
         "",
         f"predicted {show_bytes(planned)}",
         f"measured  {show_bytes(measured)}: {measured - planned:+,} B, error {error:+.3f} %",
-        f"used      {show_bytes(profile['alive_bytes'])} alive at once at most; written up to "
-        f"byte {profile['touched_bytes']:,}",
-        f"steps     {show_bytes(profile['step_bytes'])} at most of Python's own numbers beside "
-        "that, in one step",
+        f"alive     {show_bytes(profile['alive_bytes'])} at one moment at most",
+        f"written   up to byte {profile['touched_bytes']:,}",
+        f"steps     {show_bytes(profile['step_bytes'])} of Python's own numbers at most, beside it",
     ]
     if profile["budget"] is not None:
         left = profile["budget"] - measured
@@ -189,14 +188,13 @@ def _process(profile: dict[str, Any]) -> list[str]:
 
 def _rest(profile: dict[str, Any]) -> list[str]:
     storage = profile["storage"]
-    line = f"storage   {show_bytes(storage.get('read', 0))} read, "
-    line += f"{show_bytes(storage.get('written', 0))} written for weights and state"
+    lines = ["", f"storage   {show_bytes(storage.get('read', 0))} of weights and state read, "
+                 f"{show_bytes(storage.get('written', 0))} written"]  # fmt: skip
     if "process_written" in storage:
-        line += f"; {show_bytes(storage['process_written'])} by the process"
-    lines = ["", line]
+        lines.append(f"          {show_bytes(storage['process_written'])} by the whole process")
     if profile["overhead_percent"] is not None and profile["seconds_unwatched"] is not None:
         lines.append(
-            f"overhead  {profile['overhead_percent']:+.1f} % of "
+            f"overhead  {profile['overhead_percent']:+.1f} % of processor time; "
             f"{profile['seconds_unwatched']:.3f} s unwatched"
         )
     return lines
