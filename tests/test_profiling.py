@@ -20,7 +20,7 @@ from ffedge.plan import CATEGORIES, aligned
 from ffedge.profile_arrays import ArrayTrace, owned_bytes
 from ffedge.profile_file import check_profile, compare, load_profile, save_profile
 from ffedge.profile_fits import COMPUTERS, SYSTEM_BYTES, fits
-from ffedge.profile_process import resident_bytes, split, warm_up
+from ffedge.profile_process import resident_bytes, split, warm_up, warm_up_described
 from ffedge.profile_watch import PassWatch
 from ffedge.profiling import PROFILE_CATEGORIES, measure, profile_training, timeline
 from ffedge.recipe import Recipe
@@ -467,6 +467,46 @@ def test_a_process_that_fails_is_no_error(monkeypatch):
     trainer = trainer_of()
 
     assert set(resident_bytes(trainer.network, trainer.recipe, DATA).values()) == {0}
+
+
+def test_the_process_split_is_measured_apart_from_this_process():
+    if not process_bytes():
+        pytest.skip("this system does not tell")
+    trainer = trainer_of()
+
+    before = resident_bytes(trainer.network, trainer.recipe, DATA)
+    block = np.ones(64 << 20, np.uint8)
+    after = resident_bytes(trainer.network, trainer.recipe, DATA)
+
+    for name, count in before.items():
+        assert after[name] == pytest.approx(count, abs=16 << 20), name
+    assert block.nbytes > sum(abs(after[name] - before[name]) for name in before)
+
+
+def test_kernels_are_warm_after_a_warm_up():
+    trainer = trainer_of("hinton")
+    warm_up(trainer.network, trainer.recipe, DATA)
+
+    found = measure(trainer, DATA)
+
+    # Compiling one kernel alone would make a hundred times as much.
+    assert found.step < 8192
+
+
+def test_random_data_stand_in_for_the_real_ones_in_another_process(monkeypatch):
+    trainer = trainer_of(precision="int8", batch_size=4)
+    seen = []
+    monkeypatch.setattr("ffedge.profile_process.warm_up", lambda *given: seen.append(given))
+    told = {
+        "network": trainer.network.describe(), "recipe": trainer.recipe.describe(),
+        "samples": 90, "dtype": "float32",
+    }  # fmt: skip
+
+    warm_up_described(json.dumps(told))
+
+    network, recipe, data = seen[0]
+    assert (network, recipe) == (trainer.network, trainer.recipe)
+    assert (data.n_samples, data.width, data.features.dtype) == (8, 7, np.float32)
 
 
 def test_every_board_and_computer_is_judged():
