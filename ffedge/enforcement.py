@@ -33,11 +33,11 @@ from pathlib import Path
 
 import numpy as np
 
+from .arena import MARGIN
 from .errors import ConfigError
 from .heap import filled_holes
 from .model import Model
 from .network import Network
-from .plan import ALIGNMENT
 from .planner import Choice
 from .sources import Dataset
 from .streaming import Streaming
@@ -51,9 +51,6 @@ from .units import show_bytes
 #: this is eight times the need. The interpreter's arenas of 1 MiB for small objects are refused by
 #: any such slack; it then turns to the heap.
 SLACK = 512 << 10
-
-#: Two lines of guard and alignment around the arena.
-_GUARD = 2 * ALIGNMENT
 
 
 @dataclass(slots=True)
@@ -109,7 +106,7 @@ def _limit(planned: int, slack: int) -> Iterator[Enforcement]:
             "enforce: expected a system that can limit its processes' data (Linux), got another "
             "one; leave --enforce out, the plan holds without it"
         )
-    limit = before + planned + _GUARD + slack
+    limit = before + planned + MARGIN + slack
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     for present, name in ((soft, "soft"), (hard, "hard")):
         if present != resource.RLIM_INFINITY and present < limit:

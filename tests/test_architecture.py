@@ -24,7 +24,8 @@ FLOORS = [
     ("run", "run_int8", "run_int8_layer", "pipeline", "predict", "trainer", "defaults", "checks",
      "parameters", "planner", "kept_outputs", "progress", "enforcement", "resume",
      "checkpointing"),
-    ("estimator", "export", "interop", "quantize", "firmware", "profiling"),
+    ("estimator", "export", "interop", "quantize", "firmware", "profiling",
+     "pytest_plugin"),
     ("cli", "__main__"),
 ]  # fmt: skip
 
@@ -52,6 +53,7 @@ ROOMS = {
         "lowering/lower.py",
         "lowering/targets.py",
     ),
+    "pytest": ("pytest_plugin.py",),
     "onnx": ("export/onnx_check.py", "export/onnx_int8_check.py"),
     "onnxruntime": ("export/onnx_check.py", "export/onnx_int8_check.py"),
     "sklearn": ("checks.py", "parameters.py"),
