@@ -47,9 +47,9 @@ from .units import show_bytes
 
 #: What the interpreter may take beside the arena: its own objects come and go while it trains, and
 #: its heap grows 132 KiB at a time. Measured by lowering it until trainings fail: with one thread
-#: all passed at 4 KiB, with two at 64 KiB and none at 32, which a new thread takes for itself; so
-#: this is eight times the need. The interpreter's arenas of 1 MiB for small objects are refused by
-#: any such slack; it then turns to the heap.
+#: all passed at 16 KiB, with two at 64 KiB and none at 32, which a new thread takes for itself; so
+#: this is eight times what sufficed. Its arenas of 1 MiB for small objects are refused
+#: by any such slack; it then turns to the heap.
 SLACK = 512 << 10
 
 
