@@ -131,8 +131,10 @@ class Int8Run:
     def _fetch_from_file(self, reader: RowReader, data: Dataset, count: int) -> None:
         """The chosen rows, as many at a time as fit the scratch of the first layer's update."""
         assert self._space is not None
-        numbers = self.chosen[:count] if data.rows is None else data.rows[self.chosen[:count]]
-        waiting, most = numbers.tolist(), reader.fit(self._space)
+        waiting, most = self.chosen[:count].tolist(), reader.fit(self._space)
+        if data.rows is not None:
+            # Python's numbers: indexing by an array would allocate one.
+            waiting = [data.rows.item(n) for n in waiting]
         batch.choose_rows(0, min(most, count), count, 0, False, self.chosen)
         for first in range(0, count, most):
             rows = reader.read(waiting[first : first + most], self._space)

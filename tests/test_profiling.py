@@ -10,18 +10,16 @@ import pytest
 from conftest import clouds
 
 from ffedge.arena import MARGIN
-from ffedge.errors import BudgetError, ConfigError
-from ffedge.firmware.boards import BOARDS
+from ffedge.errors import BudgetError
 from ffedge.kernels import provider
 from ffedge.memory import process_bytes
 from ffedge.network import Network
 from ffedge.optimizers import OPTIMIZERS, SGD, Adam, named_optimizer
 from ffedge.plan import CATEGORIES, aligned
-from ffedge.profiling.arrays import ArrayTrace, owned_bytes
-from ffedge.profiling.file import check_profile, compare, load_profile, save_profile
-from ffedge.profiling.fits import COMPUTERS, SYSTEM_BYTES, fits
+from ffedge.profiling.arrays import owned_bytes
+from ffedge.profiling.file import check_profile
 from ffedge.profiling.measure import PROFILE_CATEGORIES, measure, profile_training, timeline
-from ffedge.profiling.process import resident_bytes, split, warm_up, warm_up_described
+from ffedge.profiling.process import warm_up
 from ffedge.profiling.watch import PassWatch
 from ffedge.recipe import Recipe
 from ffedge.rules import NAMED_RULES, Readout
@@ -263,44 +261,6 @@ def test_a_measurement_inside_another_one_disturbs_nothing():
     assert extra == 0
 
 
-# --- arrays -----------------------------------------------------------------------------------
-
-
-def test_owned_bytes_count_a_block_once_whatever_views_there_are():
-    block = np.zeros(1000, np.uint8)
-    holder = {"views": [block[10:20], block[:500].view(np.int32)], "self": {}}
-    holder["self"]["loop"] = holder
-
-    assert owned_bytes(holder) == 1000
-    assert owned_bytes(holder, without=[block[3:], None]) == 0
-
-
-def test_owned_bytes_of_a_trainer_are_its_arena():
-    trainer = trainer_of()
-
-    assert owned_bytes(trainer) == trainer.plan.peak + MARGIN
-
-
-def test_owned_bytes_see_into_arrays_of_objects():
-    inner = np.zeros(64, np.uint8)
-    outer = np.array([inner, None], dtype=object)
-
-    assert owned_bytes([outer]) == 64 + outer.nbytes
-
-
-def test_a_trace_knows_arrays_from_other_objects():
-    trace = ArrayTrace()
-    trace.start()
-    text, array = "x" * 5000, np.zeros(2000, np.uint8)
-    rise = trace.look()
-    trace.stop()
-
-    assert trace.extra == array.nbytes
-    assert rise > 2000
-    assert len(text) == 5000
-    assert not tracemalloc.is_tracing()
-
-
 # --- the profile ------------------------------------------------------------------------------
 
 
@@ -438,9 +398,6 @@ def test_a_watch_of_an_unfinished_stage_keeps_what_it_saw():
     assert (watch.samples, watch.steps, watch.stages[1].passes) == (12, 2, 2)
 
 
-# --- process and boards -----------------------------------------------------------------------
-
-
 def test_the_process_is_split_without_a_rest(profile):
     process = profile["process"]
     shares = [process[n] for n in ("interpreter", "numpy", "kernels", "ffedge", "training")]
@@ -450,214 +407,3 @@ def test_the_process_is_split_without_a_rest(profile):
     if process_bytes():
         assert min(shares[:2]) > 1 << 20
         assert sum(shares) >= process["peak"]
-
-
-def test_without_proc_the_split_is_zero(monkeypatch):
-    monkeypatch.setattr("ffedge.profiling.process.process_bytes", lambda: 0)
-    trainer = trainer_of()
-
-    shares = resident_bytes(trainer.network, trainer.recipe, DATA)
-
-    assert set(shares.values()) == {0}
-    assert split(shares, 5)["training"] == 0
-
-
-def test_a_process_that_fails_is_no_error(monkeypatch):
-    monkeypatch.setattr("ffedge.profiling.process.sys.executable", "/nowhere/python")
-    trainer = trainer_of()
-
-    assert set(resident_bytes(trainer.network, trainer.recipe, DATA).values()) == {0}
-
-
-def test_the_process_split_is_measured_apart_from_this_process():
-    if not process_bytes():
-        pytest.skip("this system does not tell")
-    trainer = trainer_of()
-
-    before = resident_bytes(trainer.network, trainer.recipe, DATA)
-    block = np.ones(64 << 20, np.uint8)
-    after = resident_bytes(trainer.network, trainer.recipe, DATA)
-
-    for name, count in before.items():
-        assert after[name] == pytest.approx(count, abs=16 << 20), name
-    assert block.nbytes > sum(abs(after[name] - before[name]) for name in before)
-
-
-def test_kernels_are_warm_after_a_warm_up():
-    trainer = trainer_of("hinton")
-    warm_up(trainer.network, trainer.recipe, DATA)
-
-    found = measure(trainer, DATA)
-
-    # Compiling one kernel alone would make a hundred times as much.
-    assert found.step < 8192
-
-
-def test_random_data_stand_in_for_the_real_ones_in_another_process(monkeypatch):
-    trainer = trainer_of(precision="int8", batch_size=4)
-    seen = []
-    monkeypatch.setattr("ffedge.profiling.process.warm_up", lambda *given: seen.append(given))
-    told = {
-        "network": trainer.network.describe(), "recipe": trainer.recipe.describe(),
-        "samples": 90, "dtype": "float32",
-    }  # fmt: skip
-
-    warm_up_described(json.dumps(told))
-
-    network, recipe, data = seen[0]
-    assert (network, recipe) == (trainer.network, trainer.recipe)
-    assert (data.n_samples, data.width, data.features.dtype) == (8, 7, np.float32)
-
-
-def test_every_board_and_computer_is_judged():
-    trainer = trainer_of(precision="int8")
-
-    rows = fits(trainer.network, trainer.recipe, 100 << 20)
-
-    assert {row["name"] for row in rows} == set(BOARDS) | {name for name, *_ in COMPUTERS}
-    judged = {row["name"]: row for row in rows}
-    assert judged["nrf52840"]["fits"]
-    assert 0 < judged["nrf52840"]["needed_bytes"] < judged["nrf52840"]["memory_bytes"]
-    assert not judged["rp2040"]["fits"]
-    assert "no floats" in judged["rp2040"]["note"]
-
-
-def test_what_a_board_lacks_is_said():
-    network = Network.dense(784, (500, 500), 10, precision="int8")
-
-    rows = {row["name"]: row for row in fits(network, Recipe(SGD(0.1)), 100 << 20)}
-
-    assert "of RAM missing" in rows["stm32l476"]["note"]
-    assert not rows["stm32l476"]["fits"]
-
-
-def test_float32_fits_no_board_and_says_why():
-    trainer = trainer_of()
-
-    rows = [row for row in fits(trainer.network, trainer.recipe, 1) if row["name"] in BOARDS]
-
-    assert not any(row["fits"] for row in rows)
-    assert all(row["needed_bytes"] is None and "int8" in row["note"] for row in rows)
-
-
-@pytest.mark.parametrize(("more", "fit"), [(0, True), (1, False)])
-def test_a_computer_fits_to_the_last_byte(more, fit):
-    trainer = trainer_of()
-    name, _, memory = COMPUTERS[0]
-
-    rows = fits(trainer.network, trainer.recipe, memory - SYSTEM_BYTES + more)
-
-    assert next(row for row in rows if row["name"] == name)["fits"] is fit
-
-
-# --- files ------------------------------------------------------------------------------------
-
-
-def test_a_saved_profile_is_read_back(profile, tmp_path):
-    save_profile(profile, tmp_path / "p.json")
-
-    assert load_profile(tmp_path / "p.json") == profile
-
-
-def changed(profile, path, value):
-    """A copy with one field set, by its dotted path; ``KeyError`` deletes it."""
-    copy = json.loads(json.dumps(profile))
-    *way, last = path.split(".")
-    place = copy
-    for step in way:
-        place = place[int(step)] if step.isdigit() else place[step]
-    if value is KeyError:
-        del place[last]
-    else:
-        place[last] = value
-    return copy
-
-
-WRONG = [
-    ("format", 2, "expected a profile of format 1, got 2"),
-    ("format", True, "expected a profile of format 1, got True"),
-    ("measured_bytes", KeyError, "measured_bytes: expected a value, got none"),
-    ("measured_bytes", -1, "measured_bytes: expected a whole number"),
-    ("measured_bytes", True, "measured_bytes: expected a whole number"),
-    ("measured_bytes", 1.5, "measured_bytes: expected a whole number"),
-    ("measured_bytes", 10**4000, "measured_bytes: expected a whole number"),
-    ("planned_bytes", 0, "planned_bytes: expected at least 1"),
-    ("process", None, "process: expected an object"),
-    ("process.peak", "much", "process.peak: expected a whole number"),
-    ("timeline", [], "timeline: expected at least one row"),
-    ("timeline", {}, "timeline: expected at least one row"),
-    ("timeline.0.seconds", "long", r"timeline\[0\].seconds: expected a finite number"),
-    ("timeline.1.bytes", {}, r"timeline\[1\].bytes: expected every category once"),
-    ("timeline.1.bytes.weights", -5, r"timeline\[1\].bytes.weights: expected a whole"),
-    ("buffers.0.stages", [0], r"buffers\[0\].stages: expected first and last"),
-    ("buffers.0.shape", [1] * 17, r"buffers\[0\].shape: expected a list of at most 16"),
-    ("buffers.0.name", "x" * 20_000, r"buffers\[0\].name: expected a text of at most"),
-    ("fits.0.fits", 1, r"fits\[0\].fits: expected true or false"),
-    ("recipe", [], "recipe: expected an object"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("path", "value", "words"), WRONG)
-def test_a_wrong_profile_is_refused_by_its_field(profile, path, value, words):
-    with pytest.raises(ConfigError, match=words):
-        check_profile(changed(profile, path, value))
-
-
-CONTENTS = {
-    "nothing": b"", "no JSON": b"profile", "a list": b"[1]", "null": b"null",
-    "bytes": b"\xff\xfe\x00",
-    "too deep": b"[" * 100_000, "not a number": b'{"format": NaN}',
-    "a number too long": b'{"format": ' + b"9" * 10_000 + b"}", "another object": b"{}",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", CONTENTS)
-def test_any_other_file_is_refused_with_its_name(tmp_path, kind):
-    (tmp_path / "odd.json").write_bytes(CONTENTS[kind])
-
-    with pytest.raises(ConfigError, match=r"odd\.json: expected"):
-        load_profile(tmp_path / "odd.json")
-
-
-def test_a_missing_file_a_folder_and_a_huge_file_are_refused(tmp_path, monkeypatch):
-    with pytest.raises(ConfigError, match=r"none\.json: expected a profile, got No such file"):
-        load_profile(tmp_path / "none.json")
-    with pytest.raises(ConfigError, match="expected a profile, got Is a directory"):
-        load_profile(tmp_path)
-    monkeypatch.setattr("ffedge.profiling.file.MAX_BYTES", 10)
-    (tmp_path / "huge.json").write_bytes(b" " * 11)
-    with pytest.raises(ConfigError, match="got more than 10 B"):
-        load_profile(tmp_path / "huge.json")
-
-
-def with_measured(profile, count):
-    return profile | {"measured_bytes": count}
-
-
-@pytest.mark.parametrize(("now", "grew"), [(1030, False), (1031, True), (900, False)])
-def test_the_peak_may_grow_by_what_is_allowed(profile, now, grew):
-    found = compare(with_measured(profile, now), with_measured(profile, 1000), 3.0)
-
-    assert found["grew"] is grew
-    assert found["measured"]["old"] == 1000
-    assert found["measured"]["new"] == now
-    assert found["measured"]["grown_percent"] == pytest.approx((now - 1000) / 10)
-
-
-def test_only_the_measured_training_peak_decides(profile):
-    larger = changed(profile, "process.peak", 10 * profile["process"]["peak"] + 1)
-    larger["planned_bytes"] *= 2
-
-    found = compare(larger, profile, 0.0)
-
-    assert not found["grew"]
-    assert found["planned"]["grown_percent"] == 100.0
-    assert found["process"]["new"] > found["process"]["old"]
-
-
-def test_a_comparison_says_what_is_not_comparable(profile):
-    assert compare(profile, profile, 0.0)["differs"] == []
-
-    other = profile | {"precision": "int8", "recipe": {}}
-
-    assert compare(other, profile, 0.0)["differs"] == ["precision", "recipe"]

@@ -154,7 +154,7 @@ def _buffers(profile: dict[str, Any], width: int, signs: str) -> list[str]:
     if len(found) > _BUFFERS:
         rest = found[_BUFFERS:]
         lines.append(
-            f"  and {len(rest):,} smaller ones, {sum(b['bytes'] for b in rest):,} B together"
+            f"  and {len(rest):,} more, none of them larger: {sum(b['bytes'] for b in rest):,} B"
         )
     return lines
 
