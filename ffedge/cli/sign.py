@@ -88,7 +88,12 @@ def _passphrase(words: str = "passphrase of the private key: ") -> bytes:
     given = os.environ.get(_VARIABLE)
     if given is not None:
         return os.fsencode(given)
-    return getpass.getpass(words).encode() if sys.stdin.isatty() else b""
+    if not sys.stdin.isatty():
+        return b""
+    try:
+        return os.fsencode(getpass.getpass(words))
+    except EOFError:
+        return b""
 
 
 def _new_passphrase() -> bytes:

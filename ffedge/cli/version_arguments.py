@@ -18,5 +18,6 @@ def add_versions(parser: argparse.ArgumentParser) -> None:
     """Which versions of a signed file pass."""
     parser.add_argument("--at-least", metavar="N", type=version_argument,
                         help="lowest version of a signed file to accept")  # fmt: skip
-    parser.add_argument("--record", metavar="FILE",
-                        help="remembers the newest version accepted, refuses older ones")  # fmt: skip
+    parser.add_argument(
+        "--record", metavar="FILE", help="remembers the newest version accepted, refuses older ones"
+    )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, MissingDependencyError
 from .regular_file import open_regular, read_at_most
+from .signature import is_name
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -76,8 +77,8 @@ def make_keys(stem: str | os.PathLike[str], passphrase: bytes | None = None) -> 
     """A new pair, in ``<stem>.private.pem`` (mode 0600) and ``<stem>.public.pem``.
 
     passphrase: encrypts the private one. Raises ConfigError if one of the files is there
-    already or the passphrase is empty or too long, MissingDependencyError without
-    ``cryptography``, OSError as the system does.
+    already, the name cannot be printed or the passphrase is empty or too long,
+    MissingDependencyError without ``cryptography``, OSError as the system does.
     """
     kinds, serialization = _library("make_keys")
     if passphrase is not None and not 1 <= len(passphrase) <= MAX_PASSPHRASE:
@@ -85,6 +86,8 @@ def make_keys(stem: str | os.PathLike[str], passphrase: bytes | None = None) -> 
             f"make_keys: expected a passphrase of 1 to {MAX_PASSPHRASE:,} bytes, got "
             f"{len(passphrase):,}"
         )
+    if not is_name(os.path.basename(os.fspath(stem))):
+        raise ConfigError(f"make_keys: expected a printable name, got {os.fspath(stem)!r:.80}")
     private = Path(f"{os.fspath(stem)}.private.pem")
     public = Path(f"{os.fspath(stem)}.public.pem")
     for path in (private, public):

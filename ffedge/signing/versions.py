@@ -30,7 +30,7 @@ from .signature import MAX_VERSION, Signature, is_hex, is_name
 FORMAT = 1
 
 MAX_ENTRIES = 1000
-_MAX_BYTES = MAX_ENTRIES * 1024
+_MAX_BYTES = MAX_ENTRIES * 2048
 
 #: (key, name) and the newest accepted (version, sha512).
 _Entries = dict[tuple[str, str], tuple[int, str]]
