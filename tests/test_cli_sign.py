@@ -177,7 +177,7 @@ REFUSALS = {
     "keys and a file": (["sign", "{model}", "--make-keys", "k"], 2, "alone, got file as well"),
     "keys and a key": (["sign", "--make-keys", "k", "--key", "x"], 2, "alone, got key as well"),
     "encrypted file": (
-        ["sign", "{model}", "--key", "{private}", "--encrypt"], 2, "--encrypt beside --make-keys only",
+        ["sign", "{model}", "--key", "{private}", "--encrypt"], 2, "beside --make-keys only",
     ),
     "version 0": (["sign", "{model}", "--key", "{private}", "--version", "0"], 2, "1 to 2**63 - 1"),
     "version x": (["sign", "{model}", "--key", "{private}", "--version", "x"], 2, "1 to 2**63 - 1"),

@@ -70,7 +70,8 @@ class PrivateKey:
 
     def sign(self, message: bytes) -> bytes:
         """Ed25519 (RFC 8032), 64 bytes."""
-        return self._private.sign(message)
+        made: bytes = self._private.sign(message)
+        return made
 
 
 def make_keys(stem: str | os.PathLike[str], passphrase: bytes | None = None) -> KeyFiles:
