@@ -54,6 +54,10 @@ class CheckpointError(FFEdgeError):
     exit_code = 5
 
 
+class SignatureError(CheckpointError):
+    """A signature that is missing or false, or of a version older than one accepted before."""
+
+
 class ExportError(FFEdgeError):
     """The target cannot express the model, or its output differs from the device's."""
 

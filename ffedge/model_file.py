@@ -108,12 +108,19 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     name = os.fspath(path)
     try:
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            return _read(file, size, name)
+            return read_model(file, name)
     except FileNotFoundError:
         raise CheckpointError(f"{name}: expected a model file, got no such file") from None
     except IsADirectoryError:
         raise CheckpointError(f"{name}: expected a model file, got a folder") from None
+
+
+def read_model(file: BinaryIO, name: str) -> Model:
+    """As ``load_model``, from the start of an open file that ``name`` names."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    try:
+        return _read(file, size, name)
     except (RecursionError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{name}: expected a model file, got {error}") from None
 

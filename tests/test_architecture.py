@@ -20,7 +20,7 @@ FLOORS = [
     ("lowering",),
     ("network", "recipe", "plan", "arena", "buffers", "buffers_int8", "scales_int8", "model",
      "model_file", "sources", "memory", "heap", "streaming", "training_file", "streamed_layer",
-     "streamer"),
+     "streamer", "signing"),
     ("run", "run_int8", "run_int8_layer", "pipeline", "predict", "trainer", "defaults", "checks",
      "parameters", "planner", "kept_outputs", "progress", "enforcement", "resume",
      "checkpointing"),
@@ -58,6 +58,7 @@ ROOMS = {
     "onnxruntime": ("export/onnx_check.py", "export/onnx_int8_check.py"),
     "sklearn": ("checks.py", "parameters.py"),
     "torch": ("interop/torch_backprop.py",),
+    "cryptography": ("signing/keys.py",),
 }
 
 #: The same for firmware_sim, which stands beside ffedge.

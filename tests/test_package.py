@@ -21,13 +21,14 @@ from ffedge.errors import (
     ExportError,
     FFEdgeError,
     MissingDependencyError,
+    SignatureError,
 )
 from ffedge.kernels import provider
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = (
     "onnx", "onnxruntime", "torch", "sklearn", "scipy", "matplotlib", "numba", "llvmlite", "pandas",
-    "skl2onnx",
+    "skl2onnx", "cryptography",
 )  # fmt: skip
 
 
@@ -137,8 +138,8 @@ def test_every_public_module_class_and_function_is_described():
     [
         (ConfigError, 2, ValueError), (MissingDependencyError, 2, ImportError),
         (BudgetError, 3, FFEdgeError), (DataError, 4, ValueError),
-        (CheckpointError, 5, FFEdgeError), (ExportError, 6, FFEdgeError),
-        (DeviceError, 7, FFEdgeError),
+        (CheckpointError, 5, FFEdgeError), (SignatureError, 5, CheckpointError),
+        (ExportError, 6, FFEdgeError), (DeviceError, 7, FFEdgeError),
     ],
 )  # fmt: skip
 def test_every_error_has_its_exit_code_and_its_family(kind, code, also):

@@ -25,13 +25,15 @@ COMMANDS = {
     "export": "export",
     "quantize": "quantize",
     "inspect": "inspect",
+    "sign": "sign",
+    "verify": "verify",
     "build-runtime": "build_runtime",
     "doctor": "doctor",
 }
 
 _EPILOG = """\
 exit codes: 0 done, 2 impossible request or missing package, 3 over budget, 4 unusable data,
-5 unusable model file, 6 export refused, 7 device refused, 130 interrupted
+5 unusable model file or signature, 6 export refused, 7 device refused, 130 interrupted
 example: ffedge train digits --budget 512KiB --export digits.onnx
 """
 

@@ -21,6 +21,7 @@ EXAMPLE = "example: ffedge doctor --json"
 
 PACKAGES = (
     "numpy", "numba", "llvmlite", "onnx", "onnxruntime", "scikit-learn", "skl2onnx", "torch",
+    "cryptography",
 )  # fmt: skip
 
 _VARIABLES = (

@@ -12,10 +12,10 @@ import numpy as np
 from ..errors import DataError
 from ..memory import process_peak_bytes
 from ..model import Model
-from ..model_file import load_model
 from ..predict import Predictor
 from ..sources import Dataset, load
 from ..units import show_bytes
+from .model_argument import add_model, open_model
 from .options import add_data, bytes_argument
 
 NAME = "eval"
@@ -25,7 +25,7 @@ EXAMPLE = "example: ffedge eval digits.ffedge digits"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Model and data."""
-    parser.add_argument("model", metavar="MODEL", help="model file of `ffedge train`")
+    add_model(parser)
     add_data(parser)
     parser.add_argument("--part", choices=("test", "train", "all"), default="test",
                         help="which samples; a data set without a test part is used whole "
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate and print; DataError (exit code 4) if the data do not suit the model."""
-    model = load_model(options.model)
+    model = open_model(options, options.model)
     train, test = load(
         options.data, label=options.label, data_dir=options.data_dir, cache_dir=options.cache_dir
     )

@@ -6,9 +6,9 @@ import argparse
 import json
 
 from ..errors import ConfigError, ExportError
-from ..model_file import load_model
 from ..units import show_bytes
 from . import export_firmware
+from .model_argument import add_model, open_model
 
 NAME = "export"
 HELP = "Export a model to ONNX (one file, all included) or to firmware that goes on training it."
@@ -21,7 +21,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Model, format and file."""
-    parser.add_argument("model", metavar="MODEL", help="model file of `ffedge train`")
+    add_model(parser)
     parser.add_argument("--format", choices=("onnx", "onnx-int8", "firmware"), default="onnx",
                         help="onnx: in the model's own precision; onnx-int8: refuse any other "
                              "than int8; firmware: a bootable image and a C library for --board, "
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     """Export and print the report; ExportError (exit code 6) if a check fails."""
     from ..export import export_onnx
 
-    model = load_model(options.model)
+    model = open_model(options, options.model)
     if options.format == "firmware":
         return export_firmware.run(options, model)
     for name in export_firmware.OPTIONS:

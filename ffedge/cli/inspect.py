@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..buffers import model_needs
+from ..errors import ConfigError
 from ..model import Model
-from ..model_file import FORMAT, load_model
+from ..model_file import FORMAT
 from ..sources import Dataset, load
 from ..units import show_bytes
+from .model_argument import add_signature, open_model, refuse_versions_alone
 
 NAME = "inspect"
 HELP = "Show what is in a model file or a data set."
@@ -27,14 +29,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="FILE", help="a model file, a data file, or digits")
     parser.add_argument("--label", metavar="COLUMN", help="label column of a csv file")
     parser.add_argument("--data-dir", metavar="FOLDER", help="where to look for mnist and the like")
+    add_signature(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print a description; CheckpointError or DataError (exit codes 5, 4) for a broken file."""
     if Path(options.path).suffix in _MODEL_SUFFIXES:
-        report = describe_model(load_model(options.path))
+        report = describe_model(open_model(options, options.path))
         text = _model_text(report)
+    elif options.require_signature is not None:
+        raise ConfigError(
+            f"inspect: expected a model file ({', '.join(_MODEL_SUFFIXES)}) with "
+            f"--require-signature, got {options.path}; any other file: `ffedge verify`"
+        )
     else:
+        refuse_versions_alone(options)
         train, test = load(options.path, label=options.label, data_dir=options.data_dir)
         report = describe_data(train, test)
         text = "\n".join(f"{key:<14} {value}" for key, value in report.items())

@@ -13,9 +13,9 @@ import numpy as np
 
 from ..memory import process_peak_bytes
 from ..model import Model
-from ..model_file import load_model
 from ..predict import Predictor
 from ..sources import load_features
+from .model_argument import add_model, open_model
 from .options import bytes_argument
 
 NAME = "predict"
@@ -25,7 +25,7 @@ EXAMPLE = "example: ffedge predict digits.ffedge new_samples.csv -o labels.csv"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Model, samples and where the labels go."""
-    parser.add_argument("model", metavar="MODEL", help="model file of `ffedge train`")
+    add_model(parser)
     parser.add_argument(
         "data", metavar="DATA",
         help="samples: .npy, .npz or .csv, with or without labels, or digits",
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Predict and write; DataError (exit code 4) if the samples do not suit the model."""
-    model = load_model(options.model)
+    model = open_model(options, options.model)
     features = load_features(
         options.data, width=model.network.features, names=model.feature_names,
         data_dir=options.data_dir, cache_dir=options.cache_dir,

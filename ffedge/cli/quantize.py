@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 
-from ..model_file import load_model, save_model
+from ..model_file import save_model
 from ..quantize import quantize
 from ..sources import load
 from ..units import show_bytes
+from .model_argument import add_model, open_model
 from .options import add_data
 
 NAME = "quantize"
@@ -18,14 +19,14 @@ EXAMPLE = "example: ffedge quantize digits.ffedge digits -o digits8.ffedge"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Model, calibration data and file."""
-    parser.add_argument("model", metavar="MODEL", help="float32 model file of `ffedge train`")
+    add_model(parser, "float32 model file of `ffedge train`")
     add_data(parser)
     parser.add_argument("-o", "--output", metavar="FILE", required=True, help="file to write")
 
 
 def run(options: argparse.Namespace) -> int:
     """Convert, compare and write; ConfigError (exit code 2) for a model without int8 form."""
-    model = load_model(options.model)
+    model = open_model(options, options.model)
     calibration, _ = load(
         options.data, label=options.label, data_dir=options.data_dir, cache_dir=options.cache_dir
     )
