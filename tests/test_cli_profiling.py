@@ -5,12 +5,16 @@ import re
 from pathlib import Path
 
 import pytest
+from checks import compiled_only
 from test_cli import ffedge, one_object, program
 
 from ffedge.cli.profile_text import report, shows_blocks
 from ffedge.cli.profiling import percent
 from ffedge.errors import ConfigError
 from ffedge.profiling.file import check_profile, load_profile
+
+# Kernels in plain Python make arrays of their own.
+pytestmark = compiled_only
 
 QUICK = ["profile", "digits", "--hidden", "20,16", "--batch-size", "32"]
 

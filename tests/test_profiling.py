@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from checks import compiled_only
 from conftest import clouds
 
 from ffedge.arena import MARGIN
@@ -24,6 +25,9 @@ from ffedge.profiling.watch import PassWatch
 from ffedge.recipe import Recipe
 from ffedge.rules import NAMED_RULES, Readout
 from ffedge.trainer import Trainer
+
+# Kernels in plain Python make arrays of their own.
+pytestmark = compiled_only
 
 DATA, VALIDATION = clouds(90), clouds(30, seed=1)
 
@@ -334,13 +338,24 @@ def test_scoring_passes_are_not_counted_as_training():
 
 
 def test_two_threads_are_told_apart():
-    trainer = trainer_of(precision="int8", threads=2, epochs=3)
+    trainer = trainer_of(precision="int8", threads=2, hidden=(300, 300), epochs=60)
+    trainer.learn_scaling(DATA)
 
     found = measure(trainer, DATA, VALIDATION)
 
     record = found.watch.stages[1]
     assert all(spent > 0 for spent in record.nanoseconds)
+    assert record.passes == 60 * 6  # two batches of 8 at once
     assert trainer.run.visits is None
+
+
+def test_a_second_thread_that_follows_another_never_counts_backwards():
+    trainer = trainer_of(precision="int8", threads=2, epochs=40)  # a thread for each epoch
+    trainer.learn_scaling(DATA)
+
+    for _ in range(3):
+        found = measure(trainer, DATA)
+        assert all(spent > 0 for spent in found.watch.stages[1].nanoseconds)
 
 
 def test_runtime_is_what_python_makes_and_little(profile):

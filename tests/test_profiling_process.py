@@ -57,7 +57,7 @@ def test_kernels_are_warm_after_a_warm_up():
     assert found.step < 8192
 
 
-def test_random_data_stand_in_for_the_real_ones_in_another_process(monkeypatch):
+def test_made_up_data_stand_in_for_the_real_ones_in_another_process(monkeypatch):
     trainer = trainer_of(precision="int8", batch_size=4)
     seen = []
     monkeypatch.setattr("ffedge.profiling.process.warm_up", lambda *given: seen.append(given))

@@ -13,8 +13,12 @@ from ..run_int8 import AnyRun
 from ..trainer import Trainer
 from .arrays import PYTHON_BYTES, ArrayTrace
 
-#: A look at the arrays in the first two passes of a stage, then in every ``EVERY``-th.
-EVERY = 256
+#: A look at the arrays in these passes of a stage, then in every ``EVERY``-th.
+FIRST, EVERY = (0, 1, 4), 256
+
+#: Before this pass Python still makes what it will keep: a second thread, whose layers lag behind,
+#: and what calls into a compiled library need to know of each array.
+SETTLED = 4
 
 
 class StageRecord:
@@ -79,7 +83,7 @@ class PassWatch:
         if self._layerwise:
             self._stage = self.stages[self._run.last_active + 1]
         passes = self._stage.passes
-        if passes < 2 or passes % EVERY == 0:
+        if passes in FIRST or passes % EVERY == 0:
             self._start_watching(passes)
         self._phase = 0
         self._since = perf_counter_ns()
@@ -107,17 +111,17 @@ class PassWatch:
         self._watched = False
         self.trace.end()
         self._look()
-        # In a stage's first pass Python makes what it will keep, such as a second thread.
-        if self._stage.passes > 0 or self._last == 0:
+        settled = self._stage.passes >= SETTLED
+        if settled or self._last <= SETTLED:
             self.step_bytes = max(self.step_bytes, self.trace.most)
-        if self._stage.passes > 0 and self.trace.most > PYTHON_BYTES:
+        if settled and self.trace.most > PYTHON_BYTES:
             self.trace.extra = max(self.trace.extra, self.trace.most)
         self.trace.most = 0
         self.trace.stop()
 
     def _look(self) -> None:
         rise = self.trace.look()
-        if self._stage.passes > 0 or self._last == 0:
+        if self._stage.passes >= SETTLED or self._last <= SETTLED:
             runtime = self._stage.runtime
             runtime[self._phase] = max(runtime[self._phase], rise)
 
@@ -156,9 +160,10 @@ class _UpperThread:
     """
 
     def __init__(self, watch: PassWatch) -> None:
-        self._watch, self._main = watch, threading.get_ident()
-        self._layer: int | None = None
-        self._since = self._thread = 0
+        self._watch, self._main = watch, threading.current_thread()
+        self._layer, self._since = 0, 0
+        #: The object, not its number, which the next thread may get.
+        self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
         """Always of the main thread."""
@@ -170,11 +175,12 @@ class _UpperThread:
 
     def enter(self, index: int) -> None:
         """A layer begins, in one of the threads."""
-        if threading.get_ident() == self._main:
+        thread = threading.current_thread()
+        if thread is self._main:
             self._watch.enter(index)
             return
-        now, thread = thread_time_ns(), threading.get_ident()
-        if self._layer is not None and thread == self._thread:
+        now = thread_time_ns()
+        if thread is self._thread:
             self._watch._stage.nanoseconds[self._layer + 1] += now - self._since
         self._layer, self._since, self._thread = index, now, thread
         if self._watch._inner is not None:
