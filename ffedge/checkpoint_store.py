@@ -10,6 +10,7 @@ only then are files removed, all but the two newest. Two processes cannot have t
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -56,9 +57,9 @@ class _Chain:
 class CheckpointStore:
     """Saves and loads states: facts (JSON types) and named arrays.
 
-    folder: is made if it is not there. marks: uint64 array of ``marks_of`` entries in which
+    folder: must be there, see ``lock``. marks: uint64 array of ``marks_of`` entries in which
     the store keeps what the last save held, so as to write changes only; None: it writes all.
-    Raises ConfigError if the folder cannot be made.
+    The first save of a process writes all in any case.
     """
 
     def __init__(
@@ -117,10 +118,9 @@ class CheckpointStore:
             _read_arrays(file, base, arrays)
             for record in records[1:]:
                 self._apply(file, name, record, arrays)
-        self._remember(arrays)
-        if number == newest:
-            # Else a new file is due: what is appended to an older one would not be found first.
-            self._chain = _Chain(name, base.table, last.end, base.end)
+        # A file of another process is never appended to: its name, or bytes that a failed sync gave
+        # up, may not have reached the disk, though they can be read.
+        self._chain = None
         self._sequence = max(newest, last.sequence)
         return last.facts
 
@@ -141,10 +141,17 @@ class CheckpointStore:
                 with self._disk.open(self._path(_name(number))) as file:
                     records, size = _whole_records(file)
             except OSError as error:
-                self._skip(number, f"cannot be read: {error.strerror}")
+                if error.errno != errno.EIO:
+                    raise CheckpointError(
+                        f"{self._path(_name(number))}: expected a state that can be read, got: "
+                        f"{error.strerror}; set that right first, the state may be whole"
+                    ) from None
+                # Bad sectors; the file stays, for whoever can read more of it.
+                self.skipped.append(f"{_name(number)} cannot be read: {error.strerror}")
                 continue
             if not records:
-                self._skip(number, "is not whole")
+                self._bad.add(number)
+                self.skipped.append(f"{_name(number)} is not whole")
                 continue
             last = records[-1]
             if size > last.end:
@@ -157,10 +164,6 @@ class CheckpointStore:
                 "the disk is damaged: take a copy of the folder, or remove it to begin anew"
             )
         return None
-
-    def _skip(self, number: int, why: str) -> None:
-        self._bad.add(number)
-        self.skipped.append(f"{_name(number)} {why}")
 
     def sweep(self) -> None:
         """Remove what a killed process left half written; only under ``lock``."""
@@ -321,6 +324,17 @@ def _read_arrays(file: BinaryIO, base: Record, arrays: Mapping[str, Array]) -> N
         file.readinto(array.data.cast("B"))  # type: ignore[attr-defined]
 
 
+def _make_folder(path: str) -> None:
+    """Make a folder and those above it, durably: a state in a folder that is lost is lost."""
+    if os.path.isdir(path):
+        return
+    above = os.path.dirname(os.path.abspath(path))
+    _make_folder(above)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path)
+    Disk().sync_folder(above)
+
+
 @contextlib.contextmanager
 def lock(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Keep other processes out of a checkpoint folder, which is made if it is not there.
@@ -329,7 +343,7 @@ def lock(folder: str | os.PathLike[str]) -> Iterator[None]:
     """
     path = os.fspath(folder)
     try:
-        os.makedirs(path, exist_ok=True)
+        _make_folder(path)
         file = open(os.path.join(path, "lock"), "a+b")  # noqa: SIM115
     except OSError as error:
         raise ConfigError(

@@ -58,8 +58,12 @@ class Resume:
 
     def apply(self, trainer: Trainer) -> None:
         """Read parameters and state into the arena of ``trainer``, and set its counters."""
-        self._store.load(arrays_of(trainer, self.cursor.turn))
         facts = self._facts
+        if self._store.load(arrays_of(trainer, self.cursor.turn)) != facts:
+            raise CheckpointError(
+                f"{self._store.folder}: expected the state that was found before, got another; "
+                "nothing else must use the folder"
+            )
         trainer.run.samples_seen = facts["samples_seen"]
         trainer.scaler.count = facts["scaled"]
         trainer.epochs_done, trainer.reached = facts["epochs_done"], facts["reached"]
