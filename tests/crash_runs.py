@@ -1,0 +1,311 @@
+"""Trainings that lose their power, and what became of them.
+
+A life trains, saves after every step, is cut off, starts again, loads, goes on, until it is done.
+After every load the state must be one that the uncut run went through, bit for bit, and no older
+than the newest whose save had returned; in the end it must be the uncut run's last one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import errno
+import itertools
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from crash_disk import KILL, MODES, NOTHING, TORN, CrashDisk, Cut, Fault, Point
+
+from ffedge.checkpoint_store import CheckpointStore, marks_of
+from ffedge.disk import Disk
+from ffedge.errors import CheckpointError
+
+FOLDER = "/run"
+
+#: How a life ends. REFUSED: files were there, and load would have none of them.
+ENDINGS = IDENTICAL, LOST, NOT_IDENTICAL, REFUSED = (
+    "identical", "lost", "not_identical", "refused",
+)  # fmt: skip
+
+#: A process has ended before its work was done.
+CUT = "cut"
+
+
+class Training(Protocol):
+    """See ``crash_trainings``."""
+
+    arrays: dict[str, np.ndarray[Any, Any]]
+    number: int
+
+    def begin(self) -> None: ...
+    def step(self) -> None: ...
+    def facts(self) -> dict[str, Any]: ...
+    def resume(self, facts: dict[str, Any]) -> None: ...
+    def forget(self) -> None: ...
+
+
+class Store(Protocol):
+    """What the known-bad ones and the real one have."""
+
+    def save(self, facts: dict[str, Any], arrays: dict[str, np.ndarray[Any, Any]]) -> int: ...
+    def load(self, arrays: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any] | None: ...
+
+
+MakeStore = Callable[[Disk, dict[str, np.ndarray[Any, Any]]], Store]
+
+
+def real_store(disk: Disk, arrays: dict[str, np.ndarray[Any, Any]]) -> CheckpointStore:
+    """The store under test, as a training opens it: what was half written is swept away."""
+    store = CheckpointStore(FOLDER, disk, marks=np.zeros(marks_of(arrays), np.uint64))
+    store.sweep()
+    return store
+
+
+def whole_store(disk: Disk, arrays: dict[str, np.ndarray[Any, Any]]) -> CheckpointStore:
+    """The same without deltas."""
+    store = CheckpointStore(FOLDER, disk)
+    store.sweep()
+    return store
+
+
+class Campaign:
+    """A training of ``steps`` steps, its states, and the lives that try to lose one."""
+
+    def __init__(self, training: Training, steps: int, store: MakeStore = real_store) -> None:
+        self.training, self.steps, self.store = training, steps, store
+        training.forget()
+        training.begin()
+        self.states = [self.state()]
+        self.facts = [training.facts()]
+        for _ in range(steps):
+            training.step()
+            self.states.append(self.state())
+            self.facts.append(training.facts())
+        assert len(set(self.states)) == steps + 1
+
+    def state(self) -> bytes:
+        """All bytes of the arrays as they are now."""
+        return b"".join(array.tobytes() for array in self.training.arrays.values())
+
+    def operations(self) -> list[tuple[str, str]]:
+        """(kind, file name) of every operation of the uncut run."""
+        disk = CrashDisk()
+        ending = Life(self, disk).start()
+        assert ending == IDENTICAL, ending
+        return disk.log
+
+    def live(self, cuts: Iterable[Point], seed: int, faults: Sequence[Fault] = ()) -> Life:
+        """One life, from an empty disk to the last step. faults: of the first process only."""
+        disk = CrashDisk(seed)
+        disk.faults = faults
+        life = Life(self, disk)
+        for point in cuts:
+            disk.cut_at(point)
+            life.start()
+            if life.ending != CUT:
+                break
+            life.cuts += not disk.on
+            disk.faults = ()
+            disk.restart(point.mode)
+        while life.ending == CUT:
+            life.start()
+            disk.faults = ()
+        if life.ending == IDENTICAL:
+            # The power fails once more after the end.
+            disk.faults = ()
+            disk.restart(NOTHING)
+            life.start()
+        return life
+
+
+@dataclass
+class Life:
+    """completed: newest state whose save has returned. attempted: newest that was to be saved.
+
+    damaged: bits were flipped; an older state, or a refusal, is all that can be asked for.
+    """
+
+    campaign: Campaign
+    disk: CrashDisk
+    ending: str = CUT
+    cuts: int = 0
+    completed: int = 0
+    attempted: int = 0
+    damaged: bool = False
+
+    def start(self) -> str:
+        """A process from its start to its end; its ending."""
+        try:
+            self.ending = self._process()
+        except Cut:
+            self.ending = CUT
+        return self.ending
+
+    def _process(self) -> str:
+        training, states = self.campaign.training, self.campaign.states
+        training.forget()
+        training.begin()
+        try:
+            store = self.campaign.store(self.disk, training.arrays)
+            ending = self._load(store)
+        except OSError:
+            return CUT
+        if ending:
+            return ending
+        while training.number < self.campaign.steps:
+            training.step()
+            self.attempted = max(self.attempted, training.number)
+            # A training goes on when the disk is full, and saves the next time.
+            with contextlib.suppress(OSError):
+                store.save(training.facts(), training.arrays)
+                self.completed = max(self.completed, training.number)
+        return IDENTICAL if self.campaign.state() == states[-1] else NOT_IDENTICAL
+
+    def _load(self, store: Store) -> str:
+        """The ending if it is one, "" if the training can go on."""
+        training, campaign = self.campaign.training, self.campaign
+        try:
+            facts = store.load(training.arrays)
+        except CheckpointError:
+            return REFUSED
+        if facts is not None:
+            number = facts.get("number", -1)
+            if not 0 < number <= self.attempted or facts != campaign.facts[number]:
+                return NOT_IDENTICAL
+            training.resume(facts)
+        if campaign.state() != campaign.states[training.number]:
+            return NOT_IDENTICAL
+        if self.damaged:
+            # To begin anew without a word would hide the damage.
+            return LOST if facts is None else ""
+        return LOST if training.number < self.completed else ""
+
+
+@dataclass
+class Tally:
+    """Endings of lives. failure: how to have the first bad one again."""
+
+    endings: Counter[str] = field(default_factory=Counter)
+    lives: int = 0
+    cuts: int = 0
+    failure: str = ""
+
+    def add(self, life: Life, *what: object) -> None:
+        """Count a life."""
+        self.lives += 1
+        self.cuts += life.cuts
+        self.endings[life.ending] += 1
+        if life.ending != IDENTICAL and not self.failure:
+            self.failure = f"{life.ending}: {what}"
+
+    @property
+    def clean(self) -> bool:
+        """Whether all is as if nothing had happened."""
+        return self.lives == self.endings[IDENTICAL] > 0
+
+
+def points(operations: int, modes: Iterable[str], *, after: bool = True) -> Iterator[Point]:
+    """Before and after every operation, in every mode."""
+    for number in range(1, operations + 1):
+        for mode in modes:
+            yield Point(number, mode)
+            if after:
+                yield Point(number, mode, after=True)
+
+
+def singles(
+    campaign: Campaign, modes: Iterable[str] = MODES, *, seeds: int = 1, tally: Tally | None = None
+) -> Tally:
+    """One cut before and after every operation of the uncut run; TORN ones ``seeds`` times."""
+    tally = Tally() if tally is None else tally
+    for point in points(len(campaign.operations()), modes):
+        for seed in range(seeds if point.mode == TORN else 1):
+            tally.add(campaign.live([point], seed), point, seed)
+    return tally
+
+
+def pairs(
+    campaign: Campaign, first: Iterable[str] = MODES, second: Iterable[str] = MODES, *,
+    every: int = 1,
+) -> Tally:  # fmt: skip
+    """A second cut before every operation that follows the first; one of ``every`` first ones."""
+    tally, second = Tally(), tuple(second)
+    for number in range(1, len(campaign.operations()) + 2, every):
+        for one, other in itertools.product(first, second):
+            for again in itertools.count(1):
+                cuts = [Point(number, one), Point(again, other)]
+                seed = 1009 * number + again
+                life = campaign.live(cuts, seed)
+                tally.add(life, cuts, seed)
+                if life.cuts < 2:
+                    break
+    return tally
+
+
+def wander(campaign: Campaign, lives: int, seed: int, *, most: int = 4) -> Tally:
+    """Up to ``most`` cuts a life at random, half of them while the cut before is recovered from.
+
+    In one life of four something also fails: a sync, or all of a stretch of operations.
+    """
+    tally, operations = Tally(), len(campaign.operations())
+    for number in range(seed, seed + lives):
+        chance = random.Random(number)
+        cuts = [
+            Point(chance.randint(1, chance.choice((12, operations))), chance.choice(MODES))
+            for _ in range(chance.randint(1, most))
+        ]
+        faults: list[Fault] = []
+        if chance.random() < 0.25:
+            first = chance.randint(1, operations)
+            error = chance.choice((errno.EIO, errno.ENOSPC, errno.EACCES))
+            faults = [Fault(first, first + chance.choice((0, 0, 3, 20)), error)]
+        tally.add(campaign.live(cuts, number, faults), cuts, faults, number)
+    return tally
+
+
+def failing(
+    campaign: Campaign, error: int, kinds: tuple[str, ...], lengths: Iterable[int] = (1,),
+    modes: Iterable[str] = (KILL, NOTHING, TORN),
+) -> Tally:  # fmt: skip
+    """Every operation of ``kinds`` fails, and 0.. more behind it; the process goes on, and is cut.
+
+    Once at the operation behind the failure, once after some more, once not at all.
+    """
+    tally = Tally()
+    log = campaign.operations()
+    for number, (kind, _) in enumerate(log, 1):
+        if kind not in kinds:
+            continue
+        for length, mode in itertools.product(lengths, modes):
+            faults = [Fault(number, number + length - 1, error, kinds)]
+            for later in (1, 2, 5, 9, 14, len(log)):
+                # A killed process first: what it leaves in memory deceives the next one.
+                cuts = [Point(number + later, KILL), Point(later + 8, mode)]
+                for chosen in (cuts, cuts[1:], [Point(number + later, mode)], []):
+                    seed = number + later
+                    tally.add(campaign.live(chosen, seed, faults), chosen, faults, seed)
+    return tally
+
+
+def flips(campaign: Campaign, *, every: int = 1, seed: int = 0) -> Tally:
+    """After the last save, a bit of one byte of a file is another; one byte of ``every``.
+
+    The next load must notice: an older state, from which the training ends as it should, or
+    CheckpointError, which ``Tally`` counts as "refused".
+    """
+    tally, chance = Tally(), random.Random(seed)
+    disk = CrashDisk(seed)
+    Life(campaign, disk).start()
+    disk.restart(NOTHING)
+    for path in disk.paths():
+        for byte in range(chance.randrange(every), disk.size(path), every):
+            own = copy.deepcopy(disk)
+            own.flip(path, byte, chance.randrange(8))
+            life = Life(campaign, own, attempted=campaign.steps, damaged=True)
+            life.start()
+            tally.add(life, path, byte)
+    return tally
