@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from . import buffers_int8
+from .checkpoint_store import marks_of
 from .errors import ConfigError
 from .kernels.simd import PANELS, ROWS
 from .layers import activity
@@ -59,6 +60,16 @@ def model_needs(network: Network) -> Iterator[Need]:
             yield Need(f"layer{i}.{name}", spec, "weights")
 
 
+def state_specs(network: Network, recipe: Recipe, turn: int) -> dict[str, TensorSpec]:
+    """What a checkpoint in stage ``turn`` holds: parameters, and the state of what learns there."""
+    specs = {need.name: need.spec for need in model_needs(network)}
+    layerwise = recipe.schedule == "layerwise"
+    for index in [turn] if layerwise else range(len(network.layers)):
+        for name, spec in kept_state(network, recipe, index).items():
+            specs[f"layer{index}.{name}"] = spec
+    return specs
+
+
 def _kept_needs(
     network: Network, recipe: Recipe, streaming: Streaming, own: Sequence[tuple[int, int]]
 ) -> Iterator[Need]:
@@ -110,13 +121,19 @@ def _step_needs(network: Network, batch: int, rows: int, stages: Sequence[int]) 
 
 
 def training_needs(
-    network: Network, recipe: Recipe, group: int, streaming: Streaming | None = None
-) -> Iterator[Need]:
+    network: Network, recipe: Recipe, group: int, streaming: Streaming | None = None, *,
+    checkpoint: bool = False,
+) -> Iterator[Need]:  # fmt: skip
     """Everything that is alive at some moment of a training run.
 
     group: samples brought in at once, whole batches; more than one batch in int8 only.
-    streaming: what lies on disk; None: nothing.
+    streaming: what lies on disk; None: nothing. checkpoint: with the marks by which a checkpoint
+    knows what has changed, 8 B for each KiB of state.
     """
+    if checkpoint:
+        turns = range(recipe.stages(len(network.layers)))
+        most = max(marks_of(state_specs(network, recipe, turn)) for turn in turns)
+        yield Need("checkpoint.marks", TensorSpec((most,), "uint64"), "data")
     if streaming is None:
         streaming = Streaming((0,) * len(network.layers))
     layerwise = recipe.schedule == "layerwise"
@@ -157,32 +174,36 @@ def _learning_needs(
 
 
 def plan_training(
-    network: Network, recipe: Recipe, budget: int | None = None, streaming: Streaming | None = None
-) -> Plan:
+    network: Network, recipe: Recipe, budget: int | None = None,
+    streaming: Streaming | None = None, *, checkpoint: bool = False,
+) -> Plan:  # fmt: skip
     """Every buffer of a training run with its place.
 
-    budget: bytes. streaming: what lies on disk; None: nothing. Raises BudgetError with the missing
-    bytes, the largest buffers, what to change, and the smallest budget that would do.
+    budget: bytes. streaming, checkpoint: see ``training_needs``. Raises BudgetError with the
+    missing bytes, the largest buffers, what to change, and the smallest budget that would do.
 
     >>> plan_training(Network.dense(64, (100, 100), 10), Recipe()).peak < 512 * 1024
     True
     """
-    check_training(network, recipe, streaming)
+    check_training(network, recipe, streaming, checkpoint=checkpoint)
     size = recipe.batch_size
-    plan = place(training_needs(network, recipe, size, streaming))
+    plan = place(training_needs(network, recipe, size, streaming, checkpoint=checkpoint))
     group = buffers_int8.group_of(size) if network.precision == "int8" else size
     if group > size:
         # Faster, with the same bits; never a reason to refuse.
-        roomy = place(training_needs(network, recipe, group, streaming))
+        roomy = place(training_needs(network, recipe, group, streaming, checkpoint=checkpoint))
         plan = roomy if budget is None or roomy.peak <= budget else plan
     if budget is not None and plan.peak > budget:
         single = replace(recipe, batch_size=1)
-        least = place(training_needs(network, single, 1, streaming)).peak
+        least = place(training_needs(network, single, 1, streaming, checkpoint=checkpoint)).peak
         plan.check(budget, f"{ADVICE} At batch size 1 this network needs {least:,} B.")
     return plan
 
 
-def check_training(network: Network, recipe: Recipe, streaming: Streaming | None = None) -> None:
+def check_training(
+    network: Network, recipe: Recipe, streaming: Streaming | None = None, *,
+    checkpoint: bool = False,
+) -> None:  # fmt: skip
     """Raise ConfigError for what cannot be trained, whatever the memory."""
     if network.precision == "int8" and recipe.optimizer.state:
         raise ConfigError(
@@ -201,6 +222,11 @@ def check_training(network: Network, recipe: Recipe, streaming: Streaming | None
         )
     if streaming is not None:
         streaming.check(network)
+        if checkpoint:
+            raise ConfigError(
+                "plan_training: expected all layers in memory where checkpoints are kept, got some "
+                "on disk; leave the checkpoints out, or name a larger budget"
+            )
         if recipe.threads > 1:
             raise ConfigError(
                 "plan_training: expected one thread where layers are streamed from disk, got two; "

@@ -14,7 +14,7 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -93,40 +93,64 @@ class CheckpointStore:
         self.bytes_written += written
         return written
 
-    def load(
-        self, arrays: Mapping[str, Array] | Callable[[dict[str, Any]], Mapping[str, Array]]
-    ) -> dict[str, Any] | None:
+    def peek(self) -> dict[str, Any] | None:
+        """The facts of the newest whole state, or None if there is no state.
+
+        Raises CheckpointError if there are files but no whole state in any of them.
+        """
+        found = self._newest()
+        return None if found is None else found[1][-1].facts
+
+    def load(self, arrays: Mapping[str, Array]) -> dict[str, Any] | None:
         """Fill ``arrays`` with the newest whole state; its facts, or None if there is no state.
 
-        arrays: or a function that makes them of the facts. Raises CheckpointError if there are
-        files but no whole state in any of them, or if its arrays are others than these.
+        Raises CheckpointError if there are files but no whole state in any of them, or if its
+        arrays are others than these.
         """
+        found = self._newest()
+        if found is None:
+            return None
+        number, records, newest = found
+        name, base, last = _name(number), records[0], records[-1]
+        with self._disk.open(self._path(name)) as file:
+            self._check_table(name, base, arrays)
+            _read_arrays(file, base, arrays)
+            for record in records[1:]:
+                self._apply(file, name, record, arrays)
+        self._remember(arrays)
+        if number == newest:
+            # Else a new file is due: what is appended to an older one would not be found first.
+            self._chain = _Chain(name, base.table, last.end, base.end)
+        self._sequence = max(newest, last.sequence)
+        return last.facts
+
+    def clear(self) -> None:
+        """Remove all states: the run is over."""
+        for number in sorted(self._numbers()):
+            self._disk.remove(self._path(_name(number)))
+        self._disk.sync_folder(self.folder)
+        self._chain = None
+
+    def _newest(self) -> tuple[int, list[Record], int] | None:
+        """Number and records of the newest file that begins with a whole state; newest number."""
+        self._bad.clear()
+        self.skipped.clear()
         numbers = sorted(self._numbers(), reverse=True)
         for number in numbers:
-            name = _name(number)
             try:
-                with self._disk.open(self._path(name)) as file:
+                with self._disk.open(self._path(_name(number))) as file:
                     records, size = _whole_records(file)
-                    if not records:
-                        self._skip(number, "is not whole")
-                        continue
-                    base, last = records[0], records[-1]
-                    wanted = arrays(last.facts) if callable(arrays) else arrays
-                    self._check_table(name, base, wanted)
-                    _read_arrays(file, base, wanted)
-                    for record in records[1:]:
-                        self._apply(file, name, record, wanted)
             except OSError as error:
                 self._skip(number, f"cannot be read: {error.strerror}")
                 continue
+            if not records:
+                self._skip(number, "is not whole")
+                continue
+            last = records[-1]
             if size > last.end:
-                self.skipped.append(f"{name}: {size - last.end:,} B after save {last.sequence}")
-            self._remember(wanted)
-            if number == numbers[0]:
-                # Else a new file is due: what is appended to an older one would not be found first.
-                self._chain = _Chain(name, base.table, last.end, base.end)
-            self._sequence = max(numbers[0], last.sequence)
-            return last.facts
+                rest = size - last.end
+                self.skipped.append(f"{_name(number)}: {rest:,} B after save {last.sequence}")
+            return number, records, numbers[0]
         if numbers:
             raise CheckpointError(
                 f"{self.folder}: expected a whole state in one of {len(numbers)} files, got none; "

@@ -108,20 +108,25 @@ class Choice:
 
 def choose(
     network: Network, recipes: Sequence[Recipe], budget: int | None = None, *,
-    stream: bool = True, outputs: bool = False, pace: Pace | None = None,
+    stream: bool = True, outputs: bool = False, checkpoint: bool = False,
+    pace: Pace | None = None,
 ) -> Choice:  # fmt: skip
     """The plan within ``budget`` bytes that is predicted to be fastest.
 
     recipes: the one asked for, then others that may be taken instead, in order of preference.
     stream: layers may lie on disk. outputs: so may what finished layers put out, in layerwise.
+    checkpoint: with room for checkpoints, which want all layers in memory.
     Raises BudgetError, which names the smallest budget that works, and ConfigError for what
     cannot be trained at all.
     """
     asked, pace = recipes[0], pace or Pace()
     check_training(network, asked)
+    stream = stream and not checkpoint
     if budget is None:
-        plan = plan_training(network, asked)
-        return Choice(network, asked, None, plan, 0, 0, 1.0, _least(network, recipes, stream))
+        plan = plan_training(network, asked, checkpoint=checkpoint)
+        return Choice(
+            network, asked, None, plan, 0, 0, 1.0, _least(network, recipes, stream, checkpoint)
+        )
     reference = _Cost(network, asked, None, pace).seconds
     options: list[tuple[float, int, Recipe, _Way]] = []
     batch = asked.batch_size
@@ -129,24 +134,24 @@ def choose(
         if recipe.batch_size < batch and any(found[0] < PATIENCE for found in options):
             continue
         batch = min(batch, recipe.batch_size)
-        for way in _fitting(network, recipe, budget, stream, outputs):
+        for way in _fitting(network, recipe, budget, stream, outputs, checkpoint):
             seconds = _Cost(network, recipe, way.streaming, pace).seconds
             options.append((round(seconds / reference, 3), order, recipe, way))
     for _, _, recipe, way in sorted(options, key=lambda option: option[:2]):
         for streaming in way.thinner():
             try:
-                plan = plan_training(network, recipe, budget, streaming)
+                plan = plan_training(network, recipe, budget, streaming, checkpoint=checkpoint)
             except BudgetError:
                 continue
             cost = _Cost(network, recipe, streaming, pace)
             return Choice(
                 network, recipe, streaming, plan, cost.reads, cost.writes,
-                cost.seconds / reference, _least(network, recipes, stream),
+                cost.seconds / reference, _least(network, recipes, stream, checkpoint),
             )  # fmt: skip
-    least = _least(network, recipes, stream)
+    least = _least(network, recipes, stream, checkpoint)
     fixed = not stream or min(recipe.batch_size for recipe in recipes) > 1
     advice = ADVICE if fixed else "Lower the layer widths (--hidden)."
-    raise plan_training(network, asked).refusal(
+    raise plan_training(network, asked, checkpoint=checkpoint).refusal(
         budget, f"The smallest budget that works is {least:,} B. {advice}"
     )
 
@@ -177,12 +182,12 @@ class _Way:
 
 
 def _fitting(
-    network: Network, recipe: Recipe, budget: int, stream: bool, outputs: bool
+    network: Network, recipe: Recipe, budget: int, stream: bool, outputs: bool, checkpoint: bool
 ) -> Iterator[_Way]:
     """Ways that fit, as far as can be said without placing the buffers."""
 
     def fits(streaming: Streaming | None) -> bool:
-        needs = training_needs(network, recipe, recipe.batch_size, streaming)
+        needs = training_needs(network, recipe, recipe.batch_size, streaming, checkpoint=checkpoint)
         return most_alive(needs) <= budget
 
     if fits(None):
@@ -235,14 +240,16 @@ def _first(holds: Callable[[int], bool], count: int) -> int:
     return low
 
 
-def _least(network: Network, recipes: Sequence[Recipe], stream: bool) -> int:
+def _least(network: Network, recipes: Sequence[Recipe], stream: bool, checkpoint: bool) -> int:
     """The smallest peak of any of the recipes, at its thinnest."""
     thin: list[Streaming | None] = [None]
     if stream:
         thin += [Streaming.of(network), Streaming((1,) * len(network.layers))]
     smallest = min(recipe.batch_size for recipe in recipes)
     return min(
-        place(training_needs(network, recipe, recipe.batch_size, streaming)).peak
+        place(training_needs(
+            network, recipe, recipe.batch_size, streaming, checkpoint=checkpoint
+        )).peak
         for recipe in recipes if recipe.batch_size == smallest
         for streaming in (thin if recipe.threads == 1 else thin[:1])
     )  # fmt: skip

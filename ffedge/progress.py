@@ -38,8 +38,8 @@ class Clock:
     The first step may compile kernels, which takes longer than many an epoch.
     """
 
-    def __init__(self) -> None:
-        self._started = time.perf_counter()
+    def __init__(self, before: float = 0.0) -> None:
+        self._started = time.perf_counter() - before
         self._first: tuple[float, float] | None = None
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from .network import Network
 from .plan import Plan
 from .progress import Clock, Progress
 from .recipe import Recipe
+from .resume import Cursor, Resume
 from .run import LayerRun
 from .run_int8 import AnyRun, make_run
 from .run_int8_layer import Int8Layer
@@ -31,6 +32,9 @@ from .streaming import Streaming
 from .training_file import TrainingFile
 
 Array = np.ndarray[Any, Any]
+
+#: Where the next step begins, the seconds of training so far, whether it is about to stop.
+AfterStep = Callable[[Cursor, float, bool], None]
 
 _NO_ROWS = np.empty(0, np.int32)
 
@@ -50,7 +54,8 @@ class Trainer:
     are views of it.
 
     streaming, file: layers that lie in ``file`` between their turns; ``save`` makes it the model
-    file. int8 weights end with the same bits as without.
+    file. int8 weights end with the same bits as without. checkpoint: with room in the plan for
+    what ``checkpointing`` remembers.
     """
 
     _residency: Residency | None = None
@@ -59,6 +64,7 @@ class Trainer:
     def __init__(
         self, network: Network, recipe: Recipe, *, budget: int | None = None,
         streaming: Streaming | None = None, file: TrainingFile | None = None,
+        checkpoint: bool = False,
     ) -> None:  # fmt: skip
         if (streaming is None) != (file is None):
             raise ConfigError(
@@ -66,7 +72,7 @@ class Trainer:
                 "ffedge.planner.choose says what to stream"
             )
         self.network, self.recipe = network, recipe
-        self.plan: Plan = plan_training(network, recipe, budget, streaming)
+        self.plan: Plan = plan_training(network, recipe, budget, streaming, checkpoint=checkpoint)
         self.arena = Arena(self.plan)
         self.file, self._streamer = file, None
         if streaming is not None and file is not None:
@@ -185,16 +191,20 @@ class Trainer:
         self.scaler.finish()
 
     def train(
-        self, data: Dataset, validation: Dataset | None = None, *, tick: float = 0.2
-    ) -> Iterator[Progress]:
+        self, data: Dataset, validation: Dataset | None = None, *, tick: float = 0.2,
+        resume: Resume | None = None, after_step: AfterStep | None = None,
+    ) -> Iterator[Progress]:  # fmt: skip
         """Run the whole recipe; yields at every epoch's end and about every ``tick`` seconds.
 
         data, validation: samples with labels 0..classes-1; the scaler must have been learned.
         After ``stop`` it reports the batch in hand and ends. ``evaluate`` then asks the layers
         that were ``reached``: all of them, unless a stop left some untrained in "layerwise".
+
+        resume: a state to go on from, see ``checkpointing``. after_step: called between steps with
+        the place of the next one, the seconds so far, and whether training is about to stop.
         """
         try:
-            yield from self._train(data, validation, tick)
+            yield from self._train(data, validation, tick, resume, after_step)
         finally:
             self._stopping, self._kept, self.run.first = False, None, 0
             if self._streamer is not None:
@@ -210,8 +220,12 @@ class Trainer:
         finally:
             self.run.close()
 
-    def _train(self, data: Dataset, validation: Dataset | None, tick: float) -> Iterator[Progress]:
-        clock = Clock()
+    def _train(
+        self, data: Dataset, validation: Dataset | None, tick: float, resume: Resume | None,
+        after_step: AfterStep | None,
+    ) -> Iterator[Progress]:  # fmt: skip
+        clock = Clock(0.0 if resume is None else resume.seconds)
+        begin = Cursor() if resume is None else resume.cursor
         layerwise = self.recipe.schedule == "layerwise"
         stages = [*range(len(self.network.layers))] if layerwise else [None]
         epochs = self.recipe.epochs
@@ -221,16 +235,22 @@ class Trainer:
         steps = per_epoch * epochs
         self._kept = self._keeping(data)
         for turn, stage in enumerate(stages):
+            if turn < begin.turn:
+                continue
             if turn > 0:
                 self._keep_outputs(turn)
             self.run.begin_stage(stage)
             self.reached = max(self.reached, self.run.last_active + 1)
-            for epoch in range(epochs):
+            if resume is not None and turn == begin.turn:
+                resume.apply(self)
+            for epoch in range(begin.epoch if turn == begin.turn else 0, epochs):
                 order = self._order(turn * epochs + epoch)
-                for layer in self.run.layers:
-                    layer.begin_epoch()
+                begins = begin.first if (turn, epoch) == (begin.turn, begin.epoch) else 0
+                if begins == 0:
+                    for layer in self.run.layers:
+                        layer.begin_epoch()
                 shown = time.perf_counter()
-                for first in range(0, samples, capacity):
+                for first in range(begins, samples, capacity):
                     count = min(capacity, samples - first)
                     step = epoch * per_epoch + first // batch
                     self.run.factor = self.recipe.rate_factor(step - first // batch % HELD, steps)
@@ -244,11 +264,14 @@ class Trainer:
                     done = (turn + step / steps) / len(stages)
                     clock.step(done)
                     last = first + count == samples
+                    self.epochs_done += last
+                    if after_step is not None:
+                        place = Cursor(turn, epoch + last, 0 if last else first + count)
+                        after_step(place, clock.seconds, self._stopping)
                     now = time.perf_counter()
                     if not (last or self._stopping or now - shown > tick):
                         continue
                     shown = now
-                    self.epochs_done += last
                     self.run.drain()
                     goodness, accuracy = self._goodness(count), None
                     if last and validation is not None:
@@ -258,6 +281,12 @@ class Trainer:
                     )
                     if self._stopping:
                         return
+        if resume is not None and (begin.turn, begin.epoch) == (len(stages) - 1, epochs):
+            # Nothing was left to do.
+            accuracy = None if validation is None else self.evaluate(validation)
+            goodness = tuple(run.goodness for run in self.run.layers if run.active)
+            clock.step(1.0)
+            yield self._progress(self.epochs_done, stages[-1], 1.0, goodness, accuracy, True, clock)
 
     def _read(self, data: Dataset, count: int) -> None:
         """``count`` samples have been read: a mapped file need not stay in memory."""

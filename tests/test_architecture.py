@@ -21,7 +21,8 @@ FLOORS = [
     ("network", "recipe", "plan", "arena", "buffers", "buffers_int8", "scales_int8", "model",
      "model_file", "sources", "memory", "streaming", "training_file", "streamed_layer", "streamer"),
     ("run", "run_int8", "run_int8_layer", "pipeline", "predict", "trainer", "defaults", "checks",
-     "parameters", "planner", "kept_outputs", "progress", "enforcement"),
+     "parameters", "planner", "kept_outputs", "progress", "enforcement", "resume",
+     "checkpointing"),
     ("estimator", "export", "interop", "quantize", "firmware", "profiling"),
     ("cli", "__main__"),
 ]  # fmt: skip

@@ -84,7 +84,8 @@ def choose_plan(options: argparse.Namespace, network: Network, recipes: list[Rec
     speed = options.disk_speed
     return choose(
         network, recipes, options.budget, stream=options.stream == "auto",
-        outputs=options.outputs_on_disk, pace=None if speed is None else Pace(disk=speed),
+        outputs=options.outputs_on_disk, checkpoint=bool(getattr(options, "checkpoint", None)),
+        pace=None if speed is None else Pace(disk=speed),
     )  # fmt: skip
 
 
@@ -99,7 +100,8 @@ def open_trainer(
     """
     network, recipe, streaming = choice.network, choice.recipe, choice.streaming
     if streaming is None:
-        yield Trainer(network, recipe, budget=budget)
+        marks = any(buffer.name == "checkpoint.marks" for buffer in choice.plan.buffers)
+        yield Trainer(network, recipe, budget=budget, checkpoint=marks)
         return
     model = Model(
         network, {}, data.classes, data.feature_shape, data.feature_names,

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..checkpointing import Checkpoints
 from ..enforcement import SLACK, Enforcement, enforced, warm_up
 from ..errors import ConfigError
 from ..memory import process_peak_bytes
@@ -26,6 +27,12 @@ from ..recipe import Recipe
 from ..sources import Dataset, load
 from ..trainer import Trainer
 from ..units import show_bytes
+from .checkpoints import (
+    add_checkpoints,
+    check_checkpoints,
+    open_checkpoints,
+    stop_on_signals,
+)
 from .prepare import add_training, open_trainer, prepare, split_validation
 from .progress import ProgressLine
 
@@ -41,6 +48,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Data, recipe, budget and what to write."""
     add_training(parser)
+    add_checkpoints(parser)
     parser.add_argument("--enforce", action="store_true",
                         help="let the system refuse the process any memory beyond the plan: a "
                              "training that takes more fails")  # fmt: skip
@@ -52,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train; exit code 0, or 130 after an interrupt, with the last good state saved."""
     started = time.perf_counter()
+    check_checkpoints(options)
     with ExitStack() as files:
         with ProgressLine(quiet=options.json) as line:
             data, test = load(
@@ -67,13 +76,24 @@ def run(options: argparse.Namespace) -> int:
                 _announce(choice, asked, data, rest, test, options)
             with _limited(options.enforce, choice, rest) as limit:
                 trainer = files.enter_context(open_trainer(choice, data, options.budget, output))
-                trainer.learn_scaling(rest)
+                kept = files.enter_context(open_checkpoints(options, trainer, rest, validation))
+                resume = None
+                if kept is not None:
+                    resume = kept.resume(rest.n_samples, must=options.resume)
+                    if not options.json:
+                        _announce_resume(kept)
+                if resume is None:
+                    trainer.learn_scaling(rest)
+                after_step = None if kept is None else kept.after_step
                 last: Progress | None = None
-                with _stop_on_interrupt(trainer) as interrupted:
-                    for last in trainer.train(rest, validation):
+                with stop_on_signals(trainer) as stopped:
+                    steps = trainer.train(rest, validation, resume=resume, after_step=after_step)
+                    for last in steps:
                         line.show(last)
                         if limit is not None:
                             limit.look()
+                if stopped and kept is not None:
+                    return _tell_stop(kept, last, stopped, options)
                 training = _figures(trainer, rest, validation, test)
         assert last is not None
         model = Model(
@@ -83,17 +103,52 @@ def run(options: argparse.Namespace) -> int:
         report = _report(trainer, last, model, options.budget) | {
             "model": output,
             "model_bytes": trainer.save(model) if trainer.file else save_model(model, output),
-            "interrupted": bool(interrupted),
+            "interrupted": bool(stopped),
+            "checkpoints": None if kept is None else kept.describe(),
             "plan": choice.describe(),
             "storage": {"read": trainer.bytes_read, "written": trainer.bytes_written},
             "enforced": None if limit is None else asdict(limit),
         }
+        if kept is not None:
+            # The model is in place: the next command begins anew.
+            kept.store.clear()
     if options.export:
         report["export"] = _export(model if model.params else load_model(output), options.export)
     report["total_seconds"] = time.perf_counter() - started
-    report["library"] = None if interrupted else begin_library()
+    report["library"] = None if stopped else begin_library()
     print(json.dumps(report) if options.json else _summary(report))
-    return 130 if interrupted else 0
+    return _exit_code(stopped)
+
+
+def _exit_code(stopped: list[int]) -> int:
+    """130 after Ctrl-C; a SIGTERM is somebody's wish that was fulfilled."""
+    return 130 if signal.SIGINT in stopped else 0
+
+
+def _announce_resume(kept: Checkpoints) -> None:
+    for words in kept.store.skipped:
+        print(f"resume   damaged, gone past: {words}")
+    if kept.resumed is not None:
+        turn, epoch, first = kept.resumed.turn, kept.resumed.epoch, kept.resumed.first
+        stage = f"layer {turn}, " if turn else ""
+        print(f"resume   from {kept.store.folder}: {stage}epoch {epoch + 1}, sample {first:,}")
+    sys.stdout.flush()
+
+
+def _tell_stop(
+    kept: Checkpoints, last: Progress | None, stopped: list[int], options: argparse.Namespace
+) -> int:
+    """Training was stopped and its state kept; there is no model yet."""
+    if options.json:
+        done = None if last is None else last.done
+        print(json.dumps({"interrupted": True, "done": done, "checkpoints": kept.describe()}))
+    elif kept.failure:
+        print(f"stopped  the state could not be kept in {kept.store.folder}: {kept.failure}")
+    else:
+        print(
+            f"stopped  the state is kept in {kept.store.folder}; the same command goes on from it"
+        )
+    return _exit_code(stopped)
 
 
 def _figures(
@@ -173,28 +228,6 @@ def _announce(
     sys.stdout.flush()
 
 
-@contextmanager
-def _stop_on_interrupt(trainer: Trainer) -> Iterator[list[int]]:
-    """Ctrl-C ends training after the batch in hand; a second one ends the program."""
-    seen: list[int] = []
-
-    def stop(number: int, frame: Any) -> None:
-        seen.append(number)
-        trainer.stop()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        signal.signal(signal.SIGINT, stop)
-    except ValueError:  # not in the main thread: somebody else handles signals
-        yield seen
-        return
-    try:
-        yield seen
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _report(trainer: Trainer, last: Progress, model: Model, budget: int | None) -> dict[str, Any]:
     recipe = trainer.recipe
     report = {key: value for key, value in model.training.items() if key.endswith("_accuracy")}
@@ -247,6 +280,13 @@ def _summary(report: dict[str, Any]) -> str:
         lines.append(
             f"enforced {show_bytes(held['limit'])} of process data at most, "
             f"{show_bytes(held['before'])} before training; it reached {show_bytes(held['peak'])}"
+        )
+    if report["checkpoints"]:
+        kept = report["checkpoints"]
+        put_off = f", {kept['put_off']} put off" if kept["put_off"] else ""
+        failed = f", {kept['failed']} refused by the disk" if kept["failed"] else ""
+        lines.append(
+            f"saved    {kept['saves']} states{put_off}{failed}: {show_bytes(kept['bytes_written'])}"
         )
     storage = report["storage"]
     if storage["written"]:
