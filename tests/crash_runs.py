@@ -7,24 +7,15 @@ than the newest whose save had returned; in the end it must be the uncut run's l
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import errno
 import itertools
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
-import numpy as np
 from crash_disk import KILL, MODES, NOTHING, TORN, CrashDisk, Cut, Fault, Point
-
-from ffedge.checkpoint_store import CheckpointStore, marks_of
-from ffedge.disk import Disk
-from ffedge.errors import CheckpointError
-
-FOLDER = "/run"
 
 #: How a life ends. REFUSED: files were there, and load would have none of them.
 ENDINGS = IDENTICAL, LOST, NOT_IDENTICAL, REFUSED = (
@@ -35,61 +26,19 @@ ENDINGS = IDENTICAL, LOST, NOT_IDENTICAL, REFUSED = (
 CUT = "cut"
 
 
-class Training(Protocol):
-    """See ``crash_trainings``."""
-
-    arrays: dict[str, np.ndarray[Any, Any]]
-    number: int
-
-    def begin(self) -> None: ...
-    def step(self) -> None: ...
-    def facts(self) -> dict[str, Any]: ...
-    def resume(self, facts: dict[str, Any]) -> None: ...
-    def forget(self) -> None: ...
-
-
-class Store(Protocol):
-    """What the known-bad ones and the real one have."""
-
-    def save(self, facts: dict[str, Any], arrays: dict[str, np.ndarray[Any, Any]]) -> int: ...
-    def load(self, arrays: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any] | None: ...
-
-
-MakeStore = Callable[[Disk, dict[str, np.ndarray[Any, Any]]], Store]
-
-
-def real_store(disk: Disk, arrays: dict[str, np.ndarray[Any, Any]]) -> CheckpointStore:
-    """The store under test, as a training opens it: what was half written is swept away."""
-    store = CheckpointStore(FOLDER, disk, marks=np.zeros(marks_of(arrays), np.uint64))
-    store.sweep()
-    return store
-
-
-def whole_store(disk: Disk, arrays: dict[str, np.ndarray[Any, Any]]) -> CheckpointStore:
-    """The same without deltas."""
-    store = CheckpointStore(FOLDER, disk)
-    store.sweep()
-    return store
+class Ended(Exception):  # noqa: N818
+    """A process cannot go on: its ending."""
 
 
 class Campaign:
-    """A training of ``steps`` steps, its states, and the lives that try to lose one."""
+    """A training that is cut off. ``process`` is one process of it, from start to end.
 
-    def __init__(self, training: Training, steps: int, store: MakeStore = real_store) -> None:
-        self.training, self.steps, self.store = training, steps, store
-        training.forget()
-        training.begin()
-        self.states = [self.state()]
-        self.facts = [training.facts()]
-        for _ in range(steps):
-            training.step()
-            self.states.append(self.state())
-            self.facts.append(training.facts())
-        assert len(set(self.states)) == steps + 1
+    It tells the life what it attempts to save and what is saved, as numbers that grow, and raises
+    Ended. OSError: it could not even start.
+    """
 
-    def state(self) -> bytes:
-        """All bytes of the arrays as they are now."""
-        return b"".join(array.tobytes() for array in self.training.arrays.values())
+    def process(self, life: Life) -> None:
+        raise NotImplementedError
 
     def operations(self) -> list[tuple[str, str]]:
         """(kind, file name) of every operation of the uncut run."""
@@ -140,49 +89,31 @@ class Life:
     def start(self) -> str:
         """A process from its start to its end; its ending."""
         try:
-            self.ending = self._process()
-        except Cut:
+            self.campaign.process(self)
+            self.ending = IDENTICAL
+        except (Cut, OSError):
             self.ending = CUT
+        except Ended as ended:
+            self.ending = str(ended)
         return self.ending
 
-    def _process(self) -> str:
-        training, states = self.campaign.training, self.campaign.states
-        training.forget()
-        training.begin()
-        try:
-            store = self.campaign.store(self.disk, training.arrays)
-            ending = self._load(store)
-        except OSError:
-            return CUT
-        if ending:
-            return ending
-        while training.number < self.campaign.steps:
-            training.step()
-            self.attempted = max(self.attempted, training.number)
-            # A training goes on when the disk is full, and saves the next time.
-            with contextlib.suppress(OSError):
-                store.save(training.facts(), training.arrays)
-                self.completed = max(self.completed, training.number)
-        return IDENTICAL if self.campaign.state() == states[-1] else NOT_IDENTICAL
-
-    def _load(self, store: Store) -> str:
-        """The ending if it is one, "" if the training can go on."""
-        training, campaign = self.campaign.training, self.campaign
-        try:
-            facts = store.load(training.arrays)
-        except CheckpointError:
-            return REFUSED
-        if facts is not None:
-            number = facts.get("number", -1)
-            if not 0 < number <= self.attempted or facts != campaign.facts[number]:
-                return NOT_IDENTICAL
-            training.resume(facts)
-        if campaign.state() != campaign.states[training.number]:
-            return NOT_IDENTICAL
+    def loaded(self, number: int) -> None:
+        """The state that came back, 0: none; raises Ended if more is owed."""
         if self.damaged:
             # To begin anew without a word would hide the damage.
-            return LOST if facts is None else ""
-        return LOST if training.number < self.completed else ""
+            owed = min(1, self.attempted)
+        else:
+            owed = self.completed
+        if number < owed:
+            raise Ended(LOST)
+
+    def attempts(self, number: int) -> None:
+        """A save begins."""
+        self.attempted = max(self.attempted, number)
+
+    def saved(self, number: int) -> None:
+        """A save has returned."""
+        self.completed = max(self.completed, number)
 
 
 @dataclass
@@ -299,13 +230,15 @@ def flips(campaign: Campaign, *, every: int = 1, seed: int = 0) -> Tally:
     """
     tally, chance = Tally(), random.Random(seed)
     disk = CrashDisk(seed)
-    Life(campaign, disk).start()
+    life = Life(campaign, disk)
+    life.start()
+    saved = life.attempted
     disk.restart(NOTHING)
     for path in disk.paths():
         for byte in range(chance.randrange(every), disk.size(path), every):
             own = copy.deepcopy(disk)
             own.flip(path, byte, chance.randrange(8))
-            life = Life(campaign, own, attempted=campaign.steps, damaged=True)
+            life = Life(campaign, own, attempted=saved, damaged=True)
             life.start()
             tally.add(life, path, byte)
     return tally

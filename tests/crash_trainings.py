@@ -1,104 +1,220 @@
-"""Small trainings to be interrupted: each state depends on all of the one before.
-
-A training has ``arrays`` (name to array), ``number`` (updates made), ``begin`` (state 0),
-``step`` (to the next state), ``facts`` and ``resume`` (what the arrays do not hold). ``forget``
-is what a power cut does to the memory.
-"""
+"""What is cut off: a training that is none, step by step through any store, and a real one."""
 
 from __future__ import annotations
 
+import contextlib
 import zlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
+from crash_runs import NOT_IDENTICAL, REFUSED, Campaign, Ended, Life
 
-from ffedge.buffers import model_needs
+from ffedge.checkpoint_store import CheckpointStore, marks_of
+from ffedge.checkpointing import Checkpoints, Every
+from ffedge.disk import Disk
+from ffedge.errors import CheckpointError
 from ffedge.network import Network
-from ffedge.optimizers import SGD
+from ffedge.optimizers import SGD, Adam
 from ffedge.recipe import Recipe
+from ffedge.resume import Cursor, Resume, arrays_of, facts_of
 from ffedge.sources import from_arrays
 from ffedge.trainer import Trainer
 
+Array = np.ndarray[Any, Any]
 
-class Scribbles:
-    """No training: each step overwrites a few places, chosen by all bytes. Small deltas."""
+FOLDER = "/run"
 
-    def __init__(self, nbytes: int = 5000) -> None:
-        self.arrays: dict[str, np.ndarray[Any, Any]] = {
+
+class Store(Protocol):
+    """What the real store and the known-bad ones have."""
+
+    def save(self, facts: dict[str, Any], arrays: dict[str, Array]) -> int: ...
+    def load(self, arrays: dict[str, Array]) -> dict[str, Any] | None: ...
+
+
+MakeStore = Callable[[Disk, dict[str, Array]], Store]
+
+
+def real_store(disk: Disk, arrays: dict[str, Array]) -> CheckpointStore:
+    """The store under test, as a training opens it: what was half written is swept away."""
+    store = CheckpointStore(FOLDER, disk, marks=np.zeros(marks_of(arrays), np.uint64))
+    store.sweep()
+    return store
+
+
+def whole_store(disk: Disk, arrays: dict[str, Array]) -> CheckpointStore:
+    """The same without deltas."""
+    store = CheckpointStore(FOLDER, disk)
+    store.sweep()
+    return store
+
+
+class Scribbles(Campaign):
+    """Each step overwrites a few places, chosen by all bytes of the state before."""
+
+    def __init__(self, steps: int, store: MakeStore = real_store, nbytes: int = 5000) -> None:
+        self.steps, self._store = steps, store
+        self._arrays: dict[str, Array] = {
             "weight": np.empty(nbytes, np.int8),
             "bias": np.empty(37, np.int32),
             "moments": np.empty((2, 17)),
         }
-        self.number = 0
+        self._begin()
+        self._states = [self._state()]
+        for number in range(1, steps + 1):
+            self._step(number)
+            self._states.append(self._state())
+        assert len(set(self._states)) == steps + 1
 
-    def begin(self) -> None:
-        for array in self.arrays.values():
+    def _begin(self) -> None:
+        for array in self._arrays.values():
             array[:] = np.arange(array.size).reshape(array.shape) % 100
-        self.number = 0
 
-    def step(self) -> None:
-        self.number += 1
-        found = self.number
-        for array in self.arrays.values():
+    def _step(self, number: int) -> None:
+        found = number
+        for array in self._arrays.values():
             found = zlib.crc32(array.tobytes(), found)
-        first = found % (self.arrays["weight"].size - 600)
-        self.arrays["weight"][first : first + 600] += found % 101
-        self.arrays["bias"][found % 37] += found % 1000
-        self.arrays["moments"][1] += found / 7
+        weight = self._arrays["weight"]
+        first = found % (weight.size - 600)
+        weight[first : first + 600] += found % 101
+        self._arrays["bias"][found % 37] += found % 1000
+        self._arrays["moments"][1] += found / 7
 
-    def facts(self) -> dict[str, Any]:
-        return {"number": self.number, "note": "x" * (self.number % 7)}
+    def _facts(self, number: int) -> dict[str, Any]:
+        return {"number": number, "note": "x" * (number % 7)}
 
-    def resume(self, facts: dict[str, Any]) -> None:
-        self.number = facts["number"]
+    def _state(self) -> bytes:
+        return b"".join(array.tobytes() for array in self._arrays.values())
 
-    def forget(self) -> None:
-        for array in self.arrays.values():
-            array.reshape(-1).view(np.uint8)[:] = 0x5A
+    def process(self, life: Life) -> None:
+        store = self._store(life.disk, self._arrays)
+        poison(self._arrays)
+        number = 0
+        try:
+            facts = store.load(self._arrays)
+        except CheckpointError:
+            raise Ended(REFUSED) from None
+        if facts is None:
+            self._begin()
+        else:
+            number = facts["number"]
+            if facts != self._facts(number) or not number <= life.attempted:
+                raise Ended(NOT_IDENTICAL)
+        if self._state() != self._states[number]:
+            raise Ended(NOT_IDENTICAL)
+        life.loaded(number)
+        while number < self.steps:
+            number += 1
+            self._step(number)
+            life.attempts(number)
+            # A training goes on when the disk is full, and saves the next time.
+            with contextlib.suppress(OSError):
+                store.save(self._facts(number), self._arrays)
+                life.saved(number)
+        if self._state() != self._states[-1]:
+            raise Ended(NOT_IDENTICAL)
 
 
-class SmallTraining:
-    """A real one: int8, two layers, a batch a step; the trainer is the project's own."""
+class Training(Campaign):
+    """The project's own trainer and checkpoints, saved after every step; a new trainer each time.
 
-    BATCH = 4
+    At the end the states are removed, as ``ffedge train`` does once the model is in place.
+    """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, hidden: tuple[int, ...] = (40,), *, precision: str = "int8", epochs: int = 1,
+        schedule: str = "sweep", samples: int = 48,
+    ) -> None:  # fmt: skip
         chance = np.random.default_rng(5)
-        labels = np.arange(48) % 3
-        X = chance.normal(size=(48, 24)) + 2 * np.eye(3, 24)[labels]
+        labels = np.arange(samples) % 3
+        X = chance.normal(size=(samples, 24)) + 2 * np.eye(3, 24)[labels]
         self._data = from_arrays(X.astype(np.float32), labels, classes=range(3))
-        network = Network.dense(24, (40, 24), 3, precision="int8")
-        recipe = Recipe(SGD(0.5), batch_size=self.BATCH, epochs=2, seed=7)
-        self._trainer = Trainer(network, recipe)
-        self._trainer.learn_scaling(self._data)
-        self._trainer.run.begin_stage(None)
-        names = [need.name for need in model_needs(network)]
-        self.arrays = {name: self._trainer.arena[name] for name in names}
-        self._start = {name: array.copy() for name, array in self.arrays.items()}
-        self.number = 0
+        self._network = Network.dense(24, hidden, 3, precision=precision)
+        optimizer = SGD(0.5) if precision == "int8" else Adam(0.01)
+        self._recipe = Recipe(optimizer, batch_size=8, epochs=epochs, schedule=schedule, seed=7)
+        #: Of the uncut run: state by cursor, numbered from 1 on.
+        self._states: dict[Cursor, tuple[int, Any]] = {}
+        trainer = Trainer(self._network, self._recipe, checkpoint=True)
+        trainer.learn_scaling(self._data)
+        for _ in trainer.train(
+            self._data,
+            after_step=lambda cursor, *_: self._states.__setitem__(
+                cursor, (len(self._states) + 1, self._state(trainer, cursor))
+            ),
+        ):
+            pass
+        self._final = self._weights(trainer)
 
-    def begin(self) -> None:
-        for name, array in self._start.items():
-            self.arrays[name][:] = array
-        self.resume({"number": 0, "updates": [0, 0]})
+    @property
+    def steps(self) -> int:
+        """Saves of the uncut run."""
+        return len(self._states)
 
-    def step(self) -> None:
-        run = self._trainer.run
-        epoch, batch = divmod(self.number, self._data.n_samples // self.BATCH)
-        order = self._trainer._order(epoch)
-        run.fetch(self._data, batch * self.BATCH, self.BATCH, shuffle=order)
-        run.factor = 1.0
-        run.train_batch(self.BATCH)
-        self.number += 1
+    def _state(self, trainer: Trainer, cursor: Cursor) -> Any:
+        arrays = arrays_of(trainer, cursor.turn)
+        return facts_of(trainer, cursor, 0.0), [array.tobytes() for array in arrays.values()]
 
-    def facts(self) -> dict[str, Any]:
-        return {"number": self.number, "updates": [n.updates for n in self._trainer.run.layers]}
+    def _weights(self, trainer: Trainer) -> list[bytes]:
+        return [array.tobytes() for array in trainer.params.values()]
 
-    def resume(self, facts: dict[str, Any]) -> None:
-        self.number = facts["number"]
-        for layer, updates in zip(self._trainer.run.layers, facts["updates"], strict=True):
-            layer.updates = updates
+    def process(self, life: Life) -> None:
+        trainer = Trainer(self._network, self._recipe, checkpoint=True)
+        kept = Checkpoints(
+            FOLDER, trainer, self._data.n_samples, "this run", "small", every=Every(steps=1),
+            disk=life.disk,
+        )  # fmt: skip
+        kept.store.sweep()
+        try:
+            resume = kept.resume()
+        except CheckpointError:
+            raise Ended(REFUSED) from None
+        watched = None
+        if resume is None:
+            life.loaded(0)
+            trainer.learn_scaling(self._data)
+        else:
+            watched = Watched(self, life, resume)
 
-    def forget(self) -> None:
-        for array in self.arrays.values():
-            array.reshape(-1).view(np.uint8)[:] = 0x5A
+        def after_step(cursor: Cursor, seconds: float, stopping: bool) -> None:
+            number, _ = self._states[cursor]
+            life.attempts(number)
+            kept.after_step(cursor, seconds, stopping)
+            if kept.failure is None:
+                life.saved(number)
+
+        for _ in trainer.train(self._data, resume=watched, after_step=after_step):  # type: ignore[arg-type]
+            pass
+        if self._weights(trainer) != self._final:
+            raise Ended(NOT_IDENTICAL)
+        # The model is in its place: nothing is owed any more.
+        life.completed = 0
+        with contextlib.suppress(OSError):
+            kept.store.clear()
+
+
+class Watched:
+    """A ``Resume`` that looks at what it has brought back."""
+
+    def __init__(self, campaign: Training, life: Life, resume: Resume) -> None:
+        self._campaign, self._life, self._resume = campaign, life, resume
+        self.cursor, self.seconds = resume.cursor, resume.seconds
+
+    def apply(self, trainer: Trainer) -> None:
+        """Bring the trainer to the state, or raise Ended."""
+        campaign, life = self._campaign, self._life
+        number, state = campaign._states.get(self.cursor, (-1, None))
+        poison(arrays_of(trainer, self.cursor.turn))
+        try:
+            self._resume.apply(trainer)
+        except CheckpointError:
+            raise Ended(REFUSED) from None
+        if not 0 < number <= life.attempted or campaign._state(trainer, self.cursor) != state:
+            raise Ended(NOT_IDENTICAL)
+        life.loaded(number)
+
+
+def poison(arrays: dict[str, Array]) -> None:
+    """The power was off: nothing of what was in memory is there."""
+    for array in arrays.values():
+        array.reshape(-1).view(np.uint8)[:] = 0x5A
