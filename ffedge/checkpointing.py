@@ -65,27 +65,27 @@ class WriteLimit:
 class Checkpoints:
     """Saves a trainer's state now and then; ``after_step`` goes to ``Trainer.train``.
 
-    run: the fingerprint of the run (``resume.fingerprint``). title: the run in a few words, for
-    messages. limit: None: no limit. clock: seconds, for tests.
+    samples: of the training data. run: the fingerprint of the run (``resume.fingerprint``).
+    title: the run in a few words, for messages. limit: None: no limit. clock: seconds, for tests.
     """
 
     def __init__(
-        self, folder: str, trainer: Trainer, run: str, title: str, *, every: Every,
+        self, folder: str, trainer: Trainer, samples: int, run: str, title: str, *, every: Every,
         limit: WriteLimit | None = None, disk: Disk | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        self._trainer, self._run, self._title = trainer, run, title
+        self._trainer, self._samples, self._run, self._title = trainer, samples, run, title
         self._every, self._limit, self._clock = every, limit, clock
         self.store = CheckpointStore(folder, disk, marks=trainer.arena["checkpoint.marks"])
         self._began = self._saved = clock()
-        self._seen = 0
+        self._steps = 0
         #: Saves made, put off for the limit, and failed (the training goes on).
         self.saves = self.put_off = self.failed = 0
         self.failure: str | None = None
         self.resumed: Cursor | None = None
 
-    def resume(self, samples: int, *, must: bool = False) -> Resume | None:
-        """The state to go on from, if the folder has one; ``samples``: of the training data.
+    def resume(self, *, must: bool = False) -> Resume | None:
+        """The state to go on from, if the folder has one.
 
         must: CheckpointError if it has none. Raises CheckpointError for the state of another run.
         """
@@ -103,17 +103,17 @@ class Checkpoints:
                 f"another run ({str(facts.get('title'))[:120]}); data, network, recipe and seed "
                 "must be the same: choose another folder, or remove this one"
             )
-        self.resumed = cursor_of(facts, self._trainer, samples)
-        self._seen = int(facts["samples_seen"])
+        self.resumed = cursor_of(facts, self._trainer, self._samples)
+        self._steps = self._steps_before(self.resumed)
         return Resume(self.store, facts, self.resumed)
 
     def after_step(self, cursor: Cursor, seconds: float, stopping: bool) -> None:
         """Save if it is time to, or if training is about to stop."""
-        if not stopping and not self._is_due():
+        if not stopping and not self._is_due(cursor):
             return
         if not stopping and not self._may_write():
             self.put_off += 1
-            self._saved = self._clock()
+            self._saved, self._steps = self._clock(), self._steps_before(cursor)
             return
         self.save(cursor, seconds)
 
@@ -127,15 +127,20 @@ class Checkpoints:
             self.saves, self.failure = self.saves + 1, None
         except OSError as error:
             self.failed, self.failure = self.failed + 1, error.strerror or str(error)
-        self._saved = self._clock()
-        self._seen = trainer.run.samples_seen
+        self._saved, self._steps = self._clock(), self._steps_before(cursor)
 
-    def _is_due(self) -> bool:
+    def _steps_before(self, cursor: Cursor) -> int:
+        """Updates made when training is at ``cursor``, of all stages."""
+        recipe = self._trainer.recipe
+        an_epoch = -(-self._samples // recipe.batch_size)
+        epochs = cursor.turn * recipe.epochs + cursor.epoch
+        return epochs * an_epoch + cursor.first // recipe.batch_size
+
+    def _is_due(self, cursor: Cursor) -> bool:
         if self._every.seconds is not None:
             return self._clock() - self._saved >= self._every.seconds
         assert self._every.steps is not None
-        steps = (self._trainer.run.samples_seen - self._seen) / self._trainer.recipe.batch_size
-        return steps >= self._every.steps
+        return self._steps_before(cursor) - self._steps >= self._every.steps
 
     def _may_write(self) -> bool:
         """Whether what was written so far has been earned; the first state always is."""

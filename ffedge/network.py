@@ -122,12 +122,16 @@ class Network:
     def short_text(self) -> str:
         """``text`` with equal neighbours counted.
 
-        >>> Network.dense(784, (500,) * 32 + (100,), 10).short_text
-        '784-32x500-100-10'
+        >>> Network.dense(784, (500,) * 32 + (100, 100), 10).short_text
+        '784-32x500-100-100-10'
         """
         widths = [self.features, *self.hidden, self.classes]
-        groups = ((width, len(list(same))) for width, same in groupby(widths))
-        return "-".join(str(width) if n < 3 else f"{n}x{width}" for width, n in groups)
+        groups = [list(same) for _, same in groupby(widths)]
+        parts = [
+            "-".join(map(str, same)) if len(same) < 3 else f"{len(same)}x{same[0]}"
+            for same in groups
+        ]
+        return "-".join(parts)
 
     def describe(self) -> dict[str, Any]:
         """A description made of JSON types; ``Network.parse`` reads it."""

@@ -265,9 +265,10 @@ class Trainer:
                     clock.step(done)
                     last = first + count == samples
                     self.epochs_done += last
+                    place = Cursor(turn, epoch + last, 0 if last else first + count)
+                    told = self._stopping
                     if after_step is not None:
-                        place = Cursor(turn, epoch + last, 0 if last else first + count)
-                        after_step(place, clock.seconds, self._stopping)
+                        after_step(place, clock.seconds, told)
                     now = time.perf_counter()
                     if not (last or self._stopping or now - shown > tick):
                         continue
@@ -280,6 +281,8 @@ class Trainer:
                         turn * epochs + epoch + last, stage, done, goodness, accuracy, last, clock
                     )
                     if self._stopping:
+                        if after_step is not None and not told:
+                            after_step(place, clock.seconds, True)
                         return
         if resume is not None and (begin.turn, begin.epoch) == (len(stages) - 1, epochs):
             # Nothing was left to do.

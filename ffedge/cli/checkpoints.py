@@ -61,8 +61,8 @@ def open_checkpoints(
     title = f"{data.name}, {trainer.network.short_text}, seed {trainer.recipe.seed}"
     with lock(options.checkpoint):
         kept = Checkpoints(
-            options.checkpoint, trainer, run, title, every=options.every or Every.parse(EVERY),
-            limit=options.max_writes,
+            options.checkpoint, trainer, data.n_samples, run, title,
+            every=options.every or Every.parse(EVERY), limit=options.max_writes,
         )  # fmt: skip
         kept.store.sweep()
         yield kept

@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
                 kept = files.enter_context(open_checkpoints(options, trainer, rest, validation))
                 resume = None
                 if kept is not None:
-                    resume = kept.resume(rest.n_samples, must=options.resume)
+                    resume = kept.resume(must=options.resume)
                     if not options.json:
                         _announce_resume(kept)
                 if resume is None:
