@@ -12,10 +12,10 @@ import errno
 import itertools
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from crash_disk import KILL, MODES, NOTHING, TORN, CrashDisk, Cut, Fault, Point
+from crash_disk import BYTES, KILL, MODES, NAMES, NOTHING, TORN, CrashDisk, Cut, Fault, Point
 
 #: How a life ends. REFUSED: files were there, and load would have none of them.
 ENDINGS = IDENTICAL, LOST, NOT_IDENTICAL, REFUSED = (
@@ -199,26 +199,27 @@ def wander(campaign: Campaign, lives: int, seed: int, *, most: int = 4) -> Tally
 
 
 def failing(
-    campaign: Campaign, error: int, kinds: tuple[str, ...], lengths: Iterable[int] = (1,),
-    modes: Iterable[str] = (KILL, NOTHING, TORN),
+    campaign: Campaign, error: int, kinds: tuple[str, ...], *, lengths: Iterable[int] = (1,),
+    modes: Iterable[str] = (KILL, NOTHING, TORN), later: Iterable[int] = (1, 2, 5, 9, 14),
 ) -> Tally:  # fmt: skip
-    """Every operation of ``kinds`` fails, and 0.. more behind it; the process goes on, and is cut.
+    """Each operation of ``kinds`` fails, or ``lengths`` from it on; the process is cut, or not.
 
-    Once at the operation behind the failure, once after some more, once not at all.
+    The cut comes so many operations ``later``; or a kill, and a power cut in the next process,
+    which has been deceived by what the first one left in memory.
     """
     tally = Tally()
     log = campaign.operations()
     for number, (kind, _) in enumerate(log, 1):
         if kind not in kinds:
             continue
-        for length, mode in itertools.product(lengths, modes):
+        for length in lengths:
             faults = [Fault(number, number + length - 1, error, kinds)]
-            for later in (1, 2, 5, 9, 14, len(log)):
-                # A killed process first: what it leaves in memory deceives the next one.
-                cuts = [Point(number + later, KILL), Point(later + 8, mode)]
-                for chosen in (cuts, cuts[1:], [Point(number + later, mode)], []):
-                    seed = number + later
-                    tally.add(campaign.live(chosen, seed, faults), chosen, faults, seed)
+            tally.add(campaign.live([], number, faults), faults, number)
+            for after, mode in itertools.product(later, modes):
+                one = Point(number + after, mode)
+                two = [Point(number + after, KILL), Point(after + 12, mode)]
+                for cuts in ([one], two):
+                    tally.add(campaign.live(cuts, number + after, faults), cuts, faults, number)
     return tally
 
 
@@ -242,3 +243,25 @@ def flips(campaign: Campaign, *, every: int = 1, seed: int = 0) -> Tally:
             life.start()
             tally.add(life, path, byte)
     return tally
+
+
+#: Ways to test a campaign, by what happens.
+KINDS: dict[str, Callable[[Campaign], Tally]] = {
+    "killed": lambda campaign: singles(campaign, (KILL,)),
+    "power lost": lambda campaign: singles(campaign, (NOTHING,)),
+    "names first": lambda campaign: singles(campaign, (NAMES,)),
+    "bytes first": lambda campaign: singles(campaign, (BYTES,)),
+    "torn": lambda campaign: singles(campaign, (TORN,), seeds=4),
+    "killed, power lost": lambda campaign: pairs(campaign, (KILL,), (NOTHING,)),
+    "sync failed": lambda campaign: failing(campaign, errno.EIO, ("sync",)),
+    "folder sync failed": lambda campaign: failing(campaign, errno.EIO, ("sync_folder",)),
+    "disk full": lambda campaign: failing(
+        campaign, errno.ENOSPC, ("create", "write", "sync"), lengths=(1, 7), modes=(NOTHING,),
+        later=(1, 5, 14),
+    ),
+    "permission denied": lambda campaign: failing(
+        campaign, errno.EACCES, ("create", "append", "rename", "remove", "open", "names"),
+        modes=(NOTHING,), later=(1, 5, 14),
+    ),
+    "bit flipped": lambda campaign: flips(campaign, every=23),
+}  # fmt: skip

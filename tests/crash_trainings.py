@@ -25,6 +25,9 @@ Array = np.ndarray[Any, Any]
 
 FOLDER = "/run"
 
+#: The mean goodness is measured for reports, which come by the clock: states must not.
+NEVER = float("inf")
+
 
 class Store(Protocol):
     """What the real store and the known-bad ones have."""
@@ -138,7 +141,7 @@ class Training(Campaign):
         trainer = Trainer(self._network, self._recipe, checkpoint=True)
         trainer.learn_scaling(self._data)
         for _ in trainer.train(
-            self._data,
+            self._data, tick=NEVER,
             after_step=lambda cursor, *_: self._states.__setitem__(
                 cursor, (len(self._states) + 1, self._state(trainer, cursor))
             ),
@@ -183,7 +186,8 @@ class Training(Campaign):
             if kept.failure is None:
                 life.saved(number)
 
-        for _ in trainer.train(self._data, resume=watched, after_step=after_step):  # type: ignore[arg-type]
+        options: Any = {"resume": watched, "after_step": after_step}
+        for _ in trainer.train(self._data, tick=NEVER, **options):
             pass
         if self._weights(trainer) != self._final:
             raise Ended(NOT_IDENTICAL)
