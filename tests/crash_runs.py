@@ -47,8 +47,14 @@ class Campaign:
         assert ending == IDENTICAL, ending
         return disk.log
 
-    def live(self, cuts: Iterable[Point], seed: int, faults: Sequence[Fault] = ()) -> Life:
-        """One life, from an empty disk to the last step. faults: of the first process only."""
+    def live(
+        self, cuts: Iterable[Point], seed: int, faults: Sequence[Fault] = (), *,
+        last: str = NOTHING,
+    ) -> Life:  # fmt: skip
+        """One life, from an empty disk to the last step; ``last``: what happens after the end.
+
+        faults: of the first process only.
+        """
         disk = CrashDisk(seed)
         disk.faults = faults
         life = Life(self, disk)
@@ -64,9 +70,9 @@ class Campaign:
             life.start()
             disk.faults = ()
         if life.ending == IDENTICAL:
-            # The power fails once more after the end.
+            # What was saved last must be there.
             disk.faults = ()
-            disk.restart(NOTHING)
+            disk.restart(last)
             life.start()
         return life
 
@@ -149,13 +155,13 @@ def points(operations: int, modes: Iterable[str], *, after: bool = True) -> Iter
 
 
 def singles(
-    campaign: Campaign, modes: Iterable[str] = MODES, *, seeds: int = 1, tally: Tally | None = None
+    campaign: Campaign, modes: Iterable[str] = MODES, *, seeds: int = 1, last: str = NOTHING
 ) -> Tally:
     """One cut before and after every operation of the uncut run; TORN ones ``seeds`` times."""
-    tally = Tally() if tally is None else tally
+    tally = Tally()
     for point in points(len(campaign.operations()), modes):
         for seed in range(seeds if point.mode == TORN else 1):
-            tally.add(campaign.live([point], seed), point, seed)
+            tally.add(campaign.live([point], seed, last=last), point, seed)
     return tally
 
 
@@ -247,7 +253,7 @@ def flips(campaign: Campaign, *, every: int = 1, seed: int = 0) -> Tally:
 
 #: Ways to test a campaign, by what happens.
 KINDS: dict[str, Callable[[Campaign], Tally]] = {
-    "killed": lambda campaign: singles(campaign, (KILL,)),
+    "killed": lambda campaign: singles(campaign, (KILL,), last=KILL),
     "power lost": lambda campaign: singles(campaign, (NOTHING,)),
     "names first": lambda campaign: singles(campaign, (NAMES,)),
     "bytes first": lambda campaign: singles(campaign, (BYTES,)),
