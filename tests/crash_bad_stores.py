@@ -10,11 +10,10 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from crash_trainings import FOLDER, Array, Store, real_store
+from crash_trainings import FOLDER, Array, MakeStore, real_store
 
 from ffedge.disk import Disk, DiskFile
 from ffedge.errors import CheckpointError
@@ -105,7 +104,7 @@ def through(wrapper: type[ThroughFile]) -> type[Through]:
 
 
 class PlainStore:
-    """A right store of another make: each state whole, in a file of its own, the two newest kept."""
+    """A right store of another make: each state whole, in its own file, the two newest kept."""
 
     def __init__(self, disk: Disk, arrays: dict[str, Array]) -> None:
         self._disk = disk
@@ -239,22 +238,30 @@ class Overwritten(PlainStore):
         self._disk.sync_folder(FOLDER)
 
 
-def on(wrong: type[Through]) -> Callable[[Disk, dict[str, Array]], Store]:
+def on(wrong: type[Through]) -> MakeStore:
     """The real store on a disk that is used wrongly."""
     return lambda disk, arrays: real_store(wrong(disk), arrays)
 
 
-BAD_STORES: dict[str, Callable[[Disk, dict[str, Array]], Store]] = {
-    "file not synced before the rename": on(FileNotSyncedBeforeRename),
-    "append not synced": on(AppendNotSynced),
-    "folder not synced": on(FolderNotSynced),
-    "failed sync ignored": on(through(SyncFailureIgnored)),
-    "failed sync tried again": on(through(SyncTriedAgain)),
-    "short write ignored": on(through(ShortWriteIgnored)),
-    "torn tail kept": on(TornTailKept),
-    "overwritten in place": Overwritten,
-    "no checksum": WithoutChecksum,
-    "old removed first": OldRemovedFirst,
-    "old removed before the sync": OldRemovedBeforeSync,
-    "newest trusted by its name": NewestTrusted,
-}
+#: Store, what catches it, and what does not: it is caught for what it does wrong.
+BAD_STORES: dict[str, tuple[MakeStore, tuple[str, ...], tuple[str, ...]]] = {
+    "file not synced before the rename":
+        (on(FileNotSyncedBeforeRename), ("names first", "torn"), ("killed", "bytes first")),
+    "append not synced":
+        (on(AppendNotSynced), ("power lost", "names first", "torn"), ("killed", "bit flipped")),
+    "folder not synced":
+        (on(FolderNotSynced), ("power lost", "bytes first"), ("killed", "bit flipped")),
+    "failed sync ignored":
+        (on(through(SyncFailureIgnored)), ("sync failed",), ("power lost", "torn")),
+    "failed sync tried again":
+        (on(through(SyncTriedAgain)), ("sync failed",), ("power lost", "torn")),
+    "short write ignored":
+        (on(through(ShortWriteIgnored)), ("disk full",), ("power lost", "torn")),
+    "torn tail kept":
+        (on(TornTailKept), ("killed", "torn"), ("power lost", "names first")),
+    "overwritten in place": (Overwritten, ("killed", "torn"), ("power lost",)),
+    "no checksum": (WithoutChecksum, ("bit flipped",), ("killed", "torn")),
+    "old removed first": (OldRemovedFirst, ("killed", "disk full"), ("power lost",)),
+    "old removed before the sync": (OldRemovedBeforeSync, ("torn",), ("killed", "power lost")),
+    "newest trusted by its name": (NewestTrusted, ("killed", "names first"), ("power lost",)),
+}  # fmt: skip

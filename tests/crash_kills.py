@@ -6,6 +6,7 @@ state may ever be older than one before, and the model must be the uninterrupted
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -20,7 +21,7 @@ from ffedge.errors import CheckpointError
 from ffedge.model_file import load_model
 
 TRAINING = (
-    "digits", "--precision", "int8", "--hidden", "100,64", "--batch-size", "8", "--epochs", "3",
+    "digits", "--precision", "int8", "--hidden", "100,64", "--batch-size", "8", "--epochs", "4",
     "--validation", "0.1", "--seed", "3",
 )  # fmt: skip
 
@@ -73,25 +74,41 @@ def finish(process: subprocess.Popen[bytes]) -> None:
         raise RuntimeError(f"train: expected exit code 0, got {process.returncode}: {words!r}")
 
 
-def kill_often(kills: int, folder: Path, seed: int = 0) -> Kills:
-    """At least ``kills`` processes killed; each run is then let go on to its end."""
+def wait_for_save(process: subprocess.Popen[bytes], states: Path) -> None:
+    """Until the process has written something, or is done."""
+    before = sizes(states)
+    while process.poll() is None and sizes(states) == before:
+        time.sleep(0.002)
+
+
+def sizes(states: Path) -> dict[str, int]:
+    """Bytes of the state files, temporary ones too."""
+    found = {}
+    for path in states.glob("*ffstate*"):
+        # Files come and go meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            found[path.name] = path.stat().st_size
+    return found
+
+
+def kill_often(kills: int, folder: Path, seed: int = 0, most: int = 10) -> Kills:
+    """``kills`` processes killed, up to ``most`` in a run, which is then let go on to its end."""
     chance, found = random.Random(seed), Kills()
     finish(train(folder, folder / "uncut.ffedge"))
-    # Again, now that Numba has everything in its cache.
-    begun = time.perf_counter()
-    finish(train(folder, folder / "uncut.ffedge"))
-    seconds = time.perf_counter() - begun
     expected = weights(folder / "uncut.ffedge")
+    model, states = folder / "cut.ffedge", folder / "states"
     while found.kills < kills:
         found.runs += 1
-        model, states = folder / "cut.ffedge", folder / "states"
         model.unlink(missing_ok=True)
         shutil.rmtree(states, ignore_errors=True)
         newest: list[int] = []
-        # As many as fit one run: later ones find less and less left to do.
-        for _ in range(min(5, kills - found.kills)):
+        for _ in range(min(most, kills - found.kills)):
             process = train(folder, model)
-            time.sleep(chance.uniform(0.2, 1.0) * seconds)
+            if chance.random() < 0.8:
+                wait_for_save(process, states)
+                time.sleep(chance.uniform(0.0, 0.15))
+            else:
+                time.sleep(chance.uniform(0.1, 1.5))
             process.kill()
             process.communicate(timeout=60)
             if process.returncode >= 0:

@@ -165,14 +165,18 @@ def singles(
     return tally
 
 
+#: What two cuts do, one after the other.
+SOME_PAIRS = ((KILL, NOTHING), (NOTHING, NOTHING), (TORN, TORN))
+ALL_PAIRS = tuple(itertools.product(MODES, MODES))
+
+
 def pairs(
-    campaign: Campaign, first: Iterable[str] = MODES, second: Iterable[str] = MODES, *,
-    every: int = 1,
-) -> Tally:  # fmt: skip
+    campaign: Campaign, modes: Iterable[tuple[str, str]] = SOME_PAIRS, *, every: int = 1
+) -> Tally:
     """A second cut before every operation that follows the first; one of ``every`` first ones."""
-    tally, second = Tally(), tuple(second)
-    for number in range(1, len(campaign.operations()) + 2, every):
-        for one, other in itertools.product(first, second):
+    tally, operations = Tally(), len(campaign.operations())
+    for one, other in modes:
+        for number in range(1, operations + 2, every):
             for again in itertools.count(1):
                 cuts = [Point(number, one), Point(again, other)]
                 seed = 1009 * number + again
@@ -258,7 +262,7 @@ KINDS: dict[str, Callable[[Campaign], Tally]] = {
     "names first": lambda campaign: singles(campaign, (NAMES,)),
     "bytes first": lambda campaign: singles(campaign, (BYTES,)),
     "torn": lambda campaign: singles(campaign, (TORN,), seeds=4),
-    "killed, power lost": lambda campaign: pairs(campaign, (KILL,), (NOTHING,)),
+    "killed, power lost": lambda campaign: pairs(campaign, [(KILL, NOTHING)]),
     "sync failed": lambda campaign: failing(campaign, errno.EIO, ("sync",)),
     "folder sync failed": lambda campaign: failing(campaign, errno.EIO, ("sync_folder",)),
     "disk full": lambda campaign: failing(

@@ -141,7 +141,8 @@ class Training(Campaign):
         trainer = Trainer(self._network, self._recipe, checkpoint=True)
         trainer.learn_scaling(self._data)
         for _ in trainer.train(
-            self._data, tick=NEVER,
+            self._data,
+            tick=NEVER,
             after_step=lambda cursor, *_: self._states.__setitem__(
                 cursor, (len(self._states) + 1, self._state(trainer, cursor))
             ),
