@@ -12,6 +12,9 @@ from .plan import ALIGNMENT, Buffer, Plan, aligned
 
 _CANARY = 0xA5
 
+#: Bytes of the block beside the buffers: room to align its start, and the guard.
+MARGIN = 2 * ALIGNMENT
+
 
 class Arena:
     """All buffers of a plan in one block of memory, 64-byte aligned and zeroed.
@@ -23,7 +26,7 @@ class Arena:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        total = plan.peak + 2 * ALIGNMENT
+        total = plan.peak + MARGIN
         try:
             self._block = np.zeros(total, np.uint8)
         except (MemoryError, ValueError):  # the latter beyond the address space

@@ -1,19 +1,29 @@
 """The budget as a limit of the operating system: a broken promise is a MemoryError, not a surprise.
 
-    warm_up(choice, data)
-    with enforced(choice.plan.peak):
-        ... make the trainer, train, evaluate ...
+    choice = planner.choose(network, [recipe], budget)
+    warm_up(choice, data, test)
+    with enforced(choice.plan.peak) as held:
+        trainer = Trainer(network, recipe, budget=budget)
+        trainer.learn_scaling(data)
+        for progress in trainer.train(data):
+            held.look()
+        trainer.evaluate(test)
+
+So ``ffedge train --enforce`` does, and so does whoever trains from Python; the limit is of the
+whole process, other threads included. ``FFClassifier`` has no such option: it copies what it is
+given, which no plan knows of.
 
 ``warm_up`` trains a tiny network of the same kind first, so that kernels are compiled, threads
 have had their stacks and the allocator has settled; ``enforced`` then lets the process's data grow
 by the plan's bytes and a named slack, and by nothing else (RLIMIT_DATA: heap and private writable
-memory; mapped files and code do not count).
+memory; mapped files and code do not count). What it cannot see are small blocks (``heap.BLOCK``)
+in memory that the process had freed before, such as a compiler's.
 """
 
 from __future__ import annotations
 
-import ctypes
-import gc
+import errno
+import mmap
 import resource
 import tempfile
 from collections.abc import Iterator
@@ -23,10 +33,11 @@ from pathlib import Path
 
 import numpy as np
 
+from .arena import MARGIN
 from .errors import ConfigError
+from .heap import filled_holes
 from .model import Model
 from .network import Network
-from .plan import ALIGNMENT
 from .planner import Choice
 from .sources import Dataset
 from .streaming import Streaming
@@ -35,11 +46,11 @@ from .training_file import TrainingFile
 from .units import show_bytes
 
 #: What the interpreter may take beside the arena: its own objects come and go while it trains, and
-#: its heap grows 132 KiB at a time. Trainings of all kinds took up to 152,000 B.
+#: its heap grows 132 KiB at a time. Measured by lowering it until trainings fail: with one thread
+#: all passed at 4 KiB, with two at 64 KiB and none at 32, which a new thread takes for itself; so
+#: this is eight times the need. The interpreter's arenas of 1 MiB for small objects are refused by
+#: any such slack; it then turns to the heap.
 SLACK = 512 << 10
-
-#: Two lines of guard and alignment around the arena.
-_GUARD = 2 * ALIGNMENT
 
 
 @dataclass(slots=True)
@@ -75,15 +86,27 @@ def enforced(planned: int, *, slack: int = SLACK) -> Iterator[Enforcement]:
     """Let the process's data grow by ``planned`` bytes, the arena's guard and ``slack``, no more.
 
     What asks for more gets a MemoryError. The limit before is restored in the end. Raises
-    ConfigError where the system has no such limit, or a lower one already.
+    ConfigError where the system has no such limit, does not keep it, or has a lower one already.
     """
+    with filled_holes(), _limit(planned, slack) as held:
+        try:
+            yield held
+            held.look()
+        except (OSError, RuntimeError) as error:
+            if not _is_refusal(error):
+                raise
+            raise MemoryError(str(error)) from error
+
+
+@contextmanager
+def _limit(planned: int, slack: int) -> Iterator[Enforcement]:
     before = data_bytes()
     if not before:
         raise ConfigError(
             "enforce: expected a system that can limit its processes' data (Linux), got another "
             "one; leave --enforce out, the plan holds without it"
         )
-    limit = before + planned + _GUARD + slack
+    limit = before + planned + MARGIN + slack
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     for present, name in ((soft, "soft"), (hard, "hard")):
         if present != resource.RLIM_INFINITY and present < limit:
@@ -92,24 +115,41 @@ def enforced(planned: int, *, slack: int = SLACK) -> Iterator[Enforcement]:
                 f"{show_bytes(present)} on this process; raise it (ulimit -d)"
             )
     resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
-    held = Enforcement(limit, before, planned, slack, before)
     try:
-        yield held
-        held.look()
+        _try_limit(limit)
+        yield Enforcement(limit, before, planned, slack, before)
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def warm_up(choice: Choice, data: Dataset) -> None:
+def _try_limit(limit: int) -> None:
+    """Ask for more than the limit leaves: a kernel may know the limit and not keep it."""
+    try:
+        mmap.mmap(-1, limit, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except OSError:
+        return
+    raise ConfigError(
+        f"enforce: expected the system to refuse what goes beyond {show_bytes(limit)} of data, "
+        "got the memory all the same; leave --enforce out, the plan holds without it"
+    )
+
+
+def _is_refusal(error: OSError | RuntimeError) -> bool:
+    """Whether it stands for a MemoryError: a mapping or a thread's stack was refused."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return "start new thread" in str(error)
+
+
+def warm_up(choice: Choice, data: Dataset, *others: Dataset) -> None:
     """Train a tiny network of the same kind on a batch and a sample of ``data``, and forget it.
 
     Kernels are compiled for the kinds of arrays that they get, so rule, precision, optimiser,
     schedule, threads, the data's type and the ways of keeping layers are those of ``choice``.
+    others: what will be evaluated beside ``data``, whose types may differ.
     """
     network, recipe = _tiny(choice), replace(choice.recipe, epochs=1)
-    few = min(data.n_samples, recipe.batch_size + 1)
-    numbers = np.arange(few, dtype=np.int32)
-    part = replace(data, rows=numbers if data.rows is None else data.rows[:few])
+    part, *parts = (_first(each, recipe.batch_size + 1) for each in (data, *others))
     streaming = _tiny_streaming(choice, network)
     with tempfile.TemporaryFile() as file:
         lying = None
@@ -120,13 +160,17 @@ def warm_up(choice: Choice, data: Dataset) -> None:
         trainer.learn_scaling(part)
         for _ in trainer.train(part, part, tick=0.0):
             pass
-        trainer.evaluate(part)
+        for other in (part, *parts):
+            trainer.evaluate(other)
         trainer.close()
-        del trainer
-    gc.collect()
-    with suppress(OSError, AttributeError):
-        # What is free belongs to the system, not to the next allocation.
-        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _first(data: Dataset, most: int) -> Dataset:
+    """Its first samples, ``most`` if there are so many; the same arrays."""
+    few = min(data.n_samples, most)
+    return replace(
+        data, rows=np.arange(few, dtype=np.int32) if data.rows is None else data.rows[:few]
+    )
 
 
 def _tiny(choice: Choice) -> Network:

@@ -32,6 +32,24 @@ def process_bytes() -> int:
     return pages * resource.getpagesize()
 
 
+def reset_process_peak() -> bool:
+    """Let ``process_peak_bytes`` count from now on; False where the system cannot (no /proc)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def process_written_bytes() -> int | None:
+    """Bytes that this process has sent to storage so far; None where nobody counts them."""
+    try:
+        lines = Path("/proc/self/io").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes:"))
+    except (OSError, StopIteration, IndexError, ValueError):
+        return None
+
+
 class Watch:
     """``peak``: most bytes alive at once that were allocated while watching, after the block."""
 

@@ -39,6 +39,8 @@ class Pipeline:
         run = self._run
         x = run.train_layers(0, self.cut, run.input, run.labels, count, rate)
         slot = self._free.get()
+        if self._error is not None:
+            self._free.put(slot)  # drain, which comes next, waits for both
         self._raise()
         activity, labels = self._slots[slot]
         np.copyto(activity[:count], x[:count])

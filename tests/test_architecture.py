@@ -19,11 +19,13 @@ FLOORS = [
      "checkpoint_store"),
     ("lowering",),
     ("network", "recipe", "plan", "arena", "buffers", "buffers_int8", "scales_int8", "model",
-     "model_file", "sources", "memory", "streaming", "training_file", "streamed_layer", "streamer"),
+     "model_file", "sources", "memory", "heap", "streaming", "training_file", "streamed_layer",
+     "streamer"),
     ("run", "run_int8", "run_int8_layer", "pipeline", "predict", "trainer", "defaults", "checks",
      "parameters", "planner", "kept_outputs", "progress", "enforcement", "resume",
      "checkpointing"),
-    ("estimator", "export", "interop", "quantize", "firmware", "profiling"),
+    ("estimator", "export", "interop", "quantize", "firmware", "profiling",
+     "pytest_plugin"),
     ("cli", "__main__"),
 ]  # fmt: skip
 
@@ -51,6 +53,7 @@ ROOMS = {
         "lowering/lower.py",
         "lowering/targets.py",
     ),
+    "pytest": ("pytest_plugin.py",),
     "onnx": ("export/onnx_check.py", "export/onnx_int8_check.py"),
     "onnxruntime": ("export/onnx_check.py", "export/onnx_int8_check.py"),
     "sklearn": ("checks.py", "parameters.py"),

@@ -6,7 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ffedge.memory import process_bytes, process_peak_bytes, watch_allocations
+from ffedge.memory import (
+    process_bytes,
+    process_peak_bytes,
+    process_written_bytes,
+    reset_process_peak,
+    watch_allocations,
+)
 
 
 def test_the_peak_is_plausible_and_never_below_the_present():
@@ -55,3 +61,34 @@ def test_a_block_inside_another_measurement_counts_nothing_and_disturbs_nothing(
         tracemalloc.stop()
 
     assert watch.peak == 0
+
+
+def test_the_peak_can_be_forgotten():
+    block = np.ones(64 << 20, np.uint8)
+    high = process_peak_bytes()
+    del block
+    if not reset_process_peak():
+        pytest.skip("this system cannot forget a peak")
+
+    assert process_peak_bytes() < high - (32 << 20)
+
+
+def test_bytes_sent_to_storage_are_counted(tmp_path):
+    before = process_written_bytes()
+    if before is None:
+        pytest.skip("this system does not count them")
+
+    (tmp_path / "block").write_bytes(bytes(1 << 20))
+
+    assert process_written_bytes() >= before
+
+
+def test_without_proc_nothing_is_reset_or_counted(monkeypatch):
+    def fail(self, *arguments):
+        raise OSError
+
+    monkeypatch.setattr(Path, "read_text", fail)
+    monkeypatch.setattr(Path, "write_text", fail)
+
+    assert not reset_process_peak()
+    assert process_written_bytes() is None

@@ -21,6 +21,7 @@ COMMANDS = {
     "eval": "evaluate",
     "predict": "predict",
     "plan": "plan",
+    "profile": "profiling",
     "export": "export",
     "quantize": "quantize",
     "inspect": "inspect",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 from ..defaults import choose_optimizer
@@ -146,3 +148,18 @@ def read_recipe(
         threads=options.threads,
         seed=options.seed,
     )
+
+
+def check_writable(path: str, command: str) -> None:
+    """Refuse now, in ``command``'s name, what would fail after the training."""
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise ConfigError(
+            f"{command}: expected a folder for {path}, got none at {folder}; create it"
+        )
+    if Path(path).is_dir():
+        raise ConfigError(f"{command}: expected a file to write, got the folder {path}; add a name")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"{command}: expected a folder that can be written to, got {folder}; choose another one"
+        )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import signal
 import sys
@@ -12,12 +11,10 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from ..checkpointing import Checkpoints
 from ..enforcement import SLACK, Enforcement, enforced, warm_up
-from ..errors import ConfigError
 from ..memory import process_peak_bytes
 from ..model import Model
 from ..model_file import load_model, save_model
@@ -33,6 +30,7 @@ from .checkpoints import (
     open_checkpoints,
     stop_on_signals,
 )
+from .options import check_writable
 from .prepare import add_training, open_trainer, prepare, split_validation
 from .progress import ProgressLine
 
@@ -71,10 +69,10 @@ def run(options: argparse.Namespace) -> int:
             choice, asked = prepare(options, rest)
             output = options.output or f"{re.sub(r'[^A-Za-z0-9._-]+', '_', data.name)}.ffedge"
             for path in filter(None, (output, options.export)):
-                _check_writable(path)
+                check_writable(path, "train")
             if not options.json:
                 _announce(choice, asked, data, rest, test, options)
-            with _limited(options.enforce, choice, rest) as limit:
+            with _limited(options.enforce, choice, rest, test) as limit:
                 trainer = files.enter_context(open_trainer(choice, data, options.budget, output))
                 kept = files.enter_context(open_checkpoints(options, trainer, rest, validation))
                 resume = None
@@ -168,12 +166,14 @@ def _figures(
 
 
 @contextmanager
-def _limited(wanted: bool, choice: Choice, data: Dataset) -> Iterator[Enforcement | None]:
+def _limited(
+    wanted: bool, choice: Choice, data: Dataset, test: Dataset | None
+) -> Iterator[Enforcement | None]:
     """The operating system holds the process to the plan inside, if that is ``wanted``."""
     if not wanted:
         yield None
         return
-    warm_up(choice, data)
+    warm_up(choice, data, *filter(None, [test]))
     try:
         with enforced(choice.plan.peak) as limit:
             yield limit
@@ -191,19 +191,6 @@ def begin_library() -> str | None:
 
     path = begin()
     return None if path is None else str(path)
-
-
-def _check_writable(path: str) -> None:
-    """Refuse now what would fail after the training."""
-    folder = Path(path).parent
-    if not folder.is_dir():
-        raise ConfigError(f"train: expected a folder for {path}, got none at {folder}; create it")
-    if Path(path).is_dir():
-        raise ConfigError(f"train: expected a file to write, got the folder {path}; add a name")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigError(
-            f"train: expected a folder that can be written to, got {folder}; choose another one"
-        )
 
 
 def _announce(
