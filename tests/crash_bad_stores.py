@@ -81,15 +81,6 @@ class FolderNotSynced(Through):
         pass
 
 
-class TornTailKept(Through):
-    """Appends at the end of the file, whatever lies there."""
-
-    def append(self, path: str, size: int) -> DiskFile:
-        with self._disk.open(path) as file:
-            end = file.seek(0, os.SEEK_END)
-        return self._disk.append(path, max(size, end))
-
-
 def through(wrapper: type[ThroughFile]) -> type[Through]:
     """A disk whose written files are all wrapped."""
 
@@ -146,12 +137,15 @@ class PlainStore:
         names = self._candidates()
         for name in names:
             with self._disk.open(self._path(name)) as file:
-                found = self._parse(file.read(), arrays)
+                found = self._read(name, file.read(), arrays)
             if found is not None:
                 return found
         if names:
             raise CheckpointError(f"{FOLDER}: expected a whole state, got none")
         return None
+
+    def _read(self, name: str, data: bytes, arrays: dict[str, Array]) -> dict[str, Any] | None:
+        return self._parse(data, arrays)
 
     def _candidates(self) -> list[str]:
         return self._names()
@@ -238,6 +232,56 @@ class Overwritten(PlainStore):
         self._disk.sync_folder(FOLDER)
 
 
+class Log(PlainStore):
+    """A right one that appends whole states; each process begins a file of its own."""
+
+    _file: str | None = None
+    _size = 0
+
+    def _write(self, pieces: list[bytes]) -> None:
+        name, self._file = self._file, None
+        if name is None:
+            super()._write(pieces)
+            name, self._size = f"{self._number:08d}.state", 0
+        else:
+            with self._disk.append(self._path(name), self._size) as file:
+                for piece in pieces:
+                    file.write(piece)
+                file.sync()
+        self._size += sum(len(piece) for piece in pieces)
+        self._file = name
+
+    def _read(self, name: str, data: bytes, arrays: dict[str, Array]) -> dict[str, Any] | None:
+        found, at = None, 0
+        while len(data) - at >= HEAD.size:
+            _, text, payload, _ = HEAD.unpack_from(data, at)
+            one = self._parse(data[at : at + HEAD.size + text + payload], arrays)
+            if one is None:
+                break
+            found, at = one, at + HEAD.size + text + payload
+        if found is not None:
+            self._found(name, at, len(data))
+        return found
+
+    def _found(self, name: str, whole: int, size: int) -> None:
+        """Its file ``name`` has ``whole`` bytes of whole states, and ``size`` in all."""
+
+
+class LogOfAnotherGoneOnWith(Log):
+    """Without asking whether its name, and all of its bytes, are there to stay."""
+
+    def _found(self, name: str, whole: int, size: int) -> None:
+        self._file, self._size = name, whole
+
+
+class TornTailKept(Log):
+    """Appends at the end of the file, whatever lies there."""
+
+    def _found(self, name: str, whole: int, size: int) -> None:
+        self._file, self._size = name, size
+        self._disk.sync_folder(FOLDER)
+
+
 def on(wrong: type[Through]) -> MakeStore:
     """The real store on a disk that is used wrongly."""
     return lambda disk, arrays: real_store(wrong(disk), arrays)
@@ -246,19 +290,20 @@ def on(wrong: type[Through]) -> MakeStore:
 #: Store, what catches it, and what does not: it is caught for what it does wrong.
 BAD_STORES: dict[str, tuple[MakeStore, tuple[str, ...], tuple[str, ...]]] = {
     "file not synced before the rename":
-        (on(FileNotSyncedBeforeRename), ("names first", "torn"), ("killed", "bytes first")),
+        (on(FileNotSyncedBeforeRename), ("names first", "torn"), ("killed",)),
     "append not synced":
-        (on(AppendNotSynced), ("power lost", "names first", "torn"), ("killed", "bit flipped")),
+        (on(AppendNotSynced), ("power lost", "names first", "torn"), ("killed",)),
     "folder not synced":
-        (on(FolderNotSynced), ("power lost", "bytes first"), ("killed", "bit flipped")),
+        (on(FolderNotSynced), ("power lost", "bytes first"), ("killed",)),
     "failed sync ignored":
         (on(through(SyncFailureIgnored)), ("sync failed",), ("power lost", "torn")),
     "failed sync tried again":
         (on(through(SyncTriedAgain)), ("sync failed",), ("power lost", "torn")),
     "short write ignored":
         (on(through(ShortWriteIgnored)), ("disk full",), ("power lost", "torn")),
-    "torn tail kept":
-        (on(TornTailKept), ("killed", "torn"), ("power lost", "names first")),
+    "torn tail kept": (TornTailKept, ("killed", "torn"), ("power lost", "names first")),
+    "log of another process gone on with":
+        (LogOfAnotherGoneOnWith, ("killed, power lost", "sync failed"), ("killed", "power lost")),
     "overwritten in place": (Overwritten, ("killed", "torn"), ("power lost",)),
     "no checksum": (WithoutChecksum, ("bit flipped",), ("killed", "torn")),
     "old removed first": (OldRemovedFirst, ("killed", "disk full"), ("power lost",)),
