@@ -118,9 +118,9 @@ class CheckpointStore:
             for record in records[1:]:
                 self._apply(file, name, record, arrays)
         self._remember(arrays)
-        if number == newest:
-            # Else a new file is due: what is appended to an older one would not be found first.
-            self._chain = _Chain(name, base.table, last.end, base.end)
+        # Never appended to: its name may not have been synced when the process before was killed,
+        # and what a failed sync gave up can still be read. A new file is durable as a whole.
+        self._chain = None
         self._sequence = max(newest, last.sequence)
         return last.facts
 
