@@ -21,7 +21,7 @@ FLOORS = [
      "model_file", "sources", "memory", "streaming", "training_file", "streamed_layer", "streamer"),
     ("run", "run_int8", "run_int8_layer", "pipeline", "predict", "trainer", "defaults", "checks",
      "parameters", "planner", "kept_outputs", "progress", "enforcement"),
-    ("estimator", "export", "interop", "quantize", "firmware", "profiling"),
+    ("estimator", "online", "export", "interop", "quantize", "firmware", "profiling"),
     ("cli", "__main__"),
 ]  # fmt: skip
 
