@@ -12,6 +12,7 @@ from .layers import activity
 from .network import Network
 from .plan import END, Need, Plan, place
 from .recipe import Recipe
+from .replay import replay_needs
 from .scaling import Scaler
 from .streaming import Streaming
 from .tensor import PANEL, TensorSpec
@@ -127,6 +128,7 @@ def training_needs(
     yield from _kept_needs(network, recipe, streaming, own)
     kept = (PREPARE, END if recipe.stream else PREPARE)
     yield Need("moments", Scaler.workspace(network.features), "workspace", kept)
+    yield from replay_needs(network, recipe)
     if network.precision == "int8":
         size, threads = recipe.batch_size, recipe.threads
         yield from buffers_int8.step_needs(network, group, first, threads)
@@ -176,9 +178,10 @@ def plan_training(
         roomy = place(training_needs(network, recipe, group, streaming))
         plan = roomy if budget is None or roomy.peak <= budget else plan
     if budget is not None and plan.peak > budget:
-        single = replace(recipe, batch_size=1)
-        least = place(training_needs(network, single, 1, streaming)).peak
-        plan.check(budget, f"{ADVICE} At batch size 1 this network needs {least:,} B.")
+        smallest = 2 if recipe.replay else 1
+        single = replace(recipe, batch_size=smallest)
+        least = place(training_needs(network, single, smallest, streaming)).peak
+        plan.check(budget, f"{ADVICE} At batch size {smallest} this network needs {least:,} B.")
     return plan
 
 

@@ -29,7 +29,7 @@ from .errors import CheckpointError, ConfigError, DataError
 from .model import Model
 from .model_file import load_model, save_model
 from .network import Network
-from .online import SCALER_SAMPLES, Online
+from .online import SCALER_SAMPLES, Online, stored_as
 from .optimizers import Optimizer, named_optimizer
 from .predict import score_rows
 from .recipe import Recipe
@@ -59,6 +59,9 @@ class FFClassifier(Online):
     scaling: "auto", "standard", "global", "shifted" or "none"; see ``ffedge.scaling``.
     max_memory: budget for all training buffers, in bytes or as "512KiB"; BudgetError beforehand
     if the plan does not fit.
+    replay: samples kept of what was learned, each class its share, and learned again beside new
+    ones by ``partial_fit`` and ``learn_one``: as many as fit into the batch. Their bytes are in
+    the plan, one a feature for uint8 data and four else. 0 keeps none.
     shuffle, random_state: order of the samples; None draws a new seed for every ``fit``.
     warm_start: ``fit`` goes on from the weights of the last one if the data have the same shape.
 
@@ -85,6 +88,7 @@ class FFClassifier(Online):
         schedule: str = "sweep",
         scaling: str = "auto",
         max_memory: int | str | None = None,
+        replay: int = 0,
         shuffle: bool = True,
         warm_start: bool = False,
         random_state: Any = None,
@@ -99,6 +103,7 @@ class FFClassifier(Online):
         self.schedule = schedule
         self.scaling = scaling
         self.max_memory = max_memory
+        self.replay = replay
         self.shuffle = shuffle
         self.warm_start = warm_start
         self.random_state = random_state
@@ -128,6 +133,9 @@ class FFClassifier(Online):
         for progress in self._trainer.train(data, tick=float("inf")):
             self.n_iter_ = progress.epoch
             self.loss_ = progress.loss
+        memory = self._memory
+        if memory is not None:
+            memory.offer(data.features, data.labels)
         return self
 
     def _begin(self, network: Network, recipe: Recipe, classes: Array) -> None:
@@ -169,9 +177,12 @@ class FFClassifier(Online):
         if epochs is None:
             epochs = choose_epochs(data.n_samples, size)
         scaling = choose_scaling(data) if self.scaling == "auto" else self.scaling
-        return self._recipe_of(min(size, data.n_samples), epochs, scaling)
+        size = min(size, data.n_samples)
+        return self._recipe_of(size, epochs, scaling, dtype=data.features.dtype)
 
-    def _recipe_of(self, size: Any, epochs: int, scaling: str, stream: bool = False) -> Recipe:
+    def _recipe_of(
+        self, size: Any, epochs: int, scaling: str, stream: bool = False, dtype: Any = None
+    ) -> Recipe:
         optimizer, rate, size = self.optimizer, self.learning_rate, whole("batch_size", size)
         if rate is not None and not isinstance(rate, int | float | np.number):
             raise ConfigError(f"FFClassifier: expected learning_rate a number, got {rate!r}")
@@ -191,6 +202,7 @@ class FFClassifier(Online):
             optimizer=optimizer, batch_size=size,
             epochs=whole("max_iter", epochs), schedule="sweep" if stream else self.schedule,
             scaling=scaling, shuffle=bool(self.shuffle), stream=stream,
+            replay=whole("replay", self.replay), replay_dtype=stored_as(dtype),
             seed=seed_of(self.random_state),
         )  # fmt: skip
 
@@ -267,7 +279,7 @@ class FFClassifier(Online):
             model.network.hidden, rule=model.network.rule, precision=model.precision,
             optimizer=recipe.optimizer,
             batch_size=recipe.batch_size, schedule=recipe.schedule, scaling=recipe.scaling,
-            shuffle=recipe.shuffle, random_state=recipe.seed,
+            replay=recipe.replay, shuffle=recipe.shuffle, random_state=recipe.seed,
         )  # fmt: skip
         self._resume(model.network, model.params, recipe, np.asarray(model.classes))
         self.n_features_in_ = model.network.features

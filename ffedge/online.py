@@ -9,19 +9,25 @@ from typing import Any, Self
 import numpy as np
 
 from .checks import (
+    NotFitted,
     check_classes,
     check_features,
     check_label,
     check_labels,
+    check_new_classes,
     check_same,
     fill_sample,
 )
 from .errors import DataError
 from .network import Network
+from .new_classes import with_classes
 from .parameters import Parameters
+from .plan import Plan
 from .recipe import Recipe
+from .replay import Replay
 from .sources import Dataset, from_arrays
 from .trainer import Trainer
+from .units import parse_bytes
 
 Array = np.ndarray[Any, Any]
 
@@ -29,11 +35,18 @@ Array = np.ndarray[Any, Any]
 SCALER_SAMPLES = 1000
 
 
+def stored_as(dtype: Any) -> str:
+    """How replay stores samples of ``dtype``: as bytes if they are some, else as float32."""
+    return "uint8" if dtype == np.uint8 else "float32"
+
+
 class Online(Parameters):
     """What an estimator does with data that come bit by bit; ``FFClassifier`` adds the rest."""
 
     batch_size: int | str
     scaling: str
+    max_memory: int | str | None
+    plan_: Plan
     precision: str
     classes_: Array
     n_features_in_: int
@@ -57,7 +70,9 @@ class Online(Parameters):
     def _network(self, features: int, classes: int, input_parts: int) -> Network:
         raise NotImplementedError
 
-    def _recipe_of(self, size: Any, epochs: int, scaling: str, stream: bool = False) -> Recipe:
+    def _recipe_of(
+        self, size: Any, epochs: int, scaling: str, stream: bool = False, dtype: Any = None
+    ) -> Recipe:
         raise NotImplementedError
 
     def _score_rows(self, X: Array) -> Array:
@@ -78,9 +93,14 @@ class Online(Parameters):
         names = self._stream_classes(classes, "partial_fit")
         X = check_features(self, X, reset=first)
         codes, _ = check_labels(y, len(X), names)
-        self._open_stream(X.shape[1], names)
+        self._open_stream(X.shape[1], names, X.dtype)
         data = from_arrays(X, codes, classes=range(len(names)))
         size = self._trainer.recipe.batch_size
+        memory = self._memory
+        if memory is not None:
+            memory.check(X)
+            # The other half of a batch is for what was kept.
+            size -= size // 2
         for start in range(0, len(X), size):
             self._learn(data, start, min(size, len(X) - start))
         return self
@@ -95,15 +115,18 @@ class Online(Parameters):
         code = check_label(y, names)
         if hasattr(self, "_trainer"):
             data = self._one(x)
-            self._open_stream(self.n_features_in_, names)
+            self._open_stream(self.n_features_in_, names, getattr(x, "dtype", None))
         else:
             columns = tuple(sorted(x, key=str)) if isinstance(x, Mapping) else None
             width = len(x) if hasattr(x, "__len__") else 0
             fill_sample(x, columns, np.empty(width, np.float32))
             self._columns, self.n_features_in_ = columns, width
-            self._open_stream(width, names)
+            self._open_stream(width, names, getattr(x, "dtype", None))
             data = self._one(x)
         data.labels[0] = code
+        memory = self._memory
+        if memory is not None:
+            memory.check(data.features)
         self._learn(data, 0, 1)
         return self
 
@@ -138,13 +161,16 @@ class Online(Parameters):
             check_same(known, names, "first call", "leave classes out, or fit a new model")
         return names
 
-    def _open_stream(self, features: int, names: Array) -> None:
-        """Make all layers ready for one batch after the other; from scratch on the first call."""
+    def _open_stream(self, features: int, names: Array, dtype: Any) -> None:
+        """Make all layers ready for one batch after the other; from scratch on the first call.
+
+        dtype: of the samples, where replay begins to keep some.
+        """
         trainer = getattr(self, "_trainer", None)
         if trainer is None:
             size = 32 if self.batch_size == "auto" else self.batch_size
             scaling = "standard" if self.scaling == "auto" else self.scaling
-            recipe = self._recipe_of(size, 1, scaling, stream=True)
+            recipe = self._recipe_of(size, 1, scaling, stream=True, dtype=dtype)
             # Whether values below zero will come, nobody knows yet.
             parts = 2 if self.precision == "int8" else 1
             self._begin(self._network(features, len(names), parts), recipe, names)
@@ -152,7 +178,10 @@ class Online(Parameters):
         elif trainer.recipe.schedule != "sweep":
             # The plan of "layerwise" has room for one layer's optimiser state only.
             recipe = replace(trainer.recipe, schedule="sweep")
+            kept = self._memory
             self._resume(trainer.network, trainer.params, recipe, names)
+            if kept is not None and self._memory is not None:
+                self._memory.take_over(kept)
         if not all(layer.active for layer in self._trainer.run.layers):
             self._trainer.run.begin_stage(None)
 
@@ -161,8 +190,44 @@ class Online(Parameters):
         if trainer.recipe.stream and trainer.scaler.count < SCALER_SAMPLES:
             new = min(count, SCALER_SAMPLES - trainer.scaler.count)
             trainer.adapt_scaling(data, first, new)
-        trainer.learn(data, first, count)
+        memory = self._memory
+        if memory is None:
+            trainer.learn(data, first, count)
+        else:
+            rows = slice(first, first + count)
+            total = memory.select(data.features[rows], data.labels[rows], trainer.run.chosen)
+            trainer.learn(memory.data, 0, total)
+            memory.keep(count)
         self.n_iter_ += 1
+
+    @property
+    def _memory(self) -> Replay | None:
+        """The samples kept for replay, if the trainer's plan has room for any."""
+        trainer = self._trainer
+        if not trainer.recipe.replay:
+            return None
+        return Replay(trainer.arena, trainer.network, trainer.recipe)
+
+    def add_classes(self, classes: Iterable[Any]) -> Self:
+        """Make room for labels that were not foreseen; every prediction stays what it was.
+
+        classes: labels of the kind of ``classes_``, none of them known yet. ``partial_fit`` and
+        ``learn_one`` take them from now on. Only with the rule readout. Weights, readouts,
+        optimiser state, scaler and replay memory are carried over; see ``new_classes``.
+
+        Raises BudgetError if the larger plan exceeds ``max_memory``, ConfigError for another
+        rule, DataError for labels that are known already or of another kind. The model is as it
+        was after any of them.
+        """
+        if not hasattr(self, "_trainer"):
+            raise NotFitted.error("FFClassifier")
+        names = check_new_classes(classes, self.classes_)
+        places = np.searchsorted(names, self.classes_)
+        budget = None if self.max_memory is None else parse_bytes(self.max_memory)
+        self._trainer = with_classes(self._trainer, places, len(names), budget)
+        self.classes_, self.plan_ = names, self._trainer.plan
+        self.__dict__.pop("_sample", None)
+        return self
 
     def predict_one(self, x: Any) -> Any:
         """The label of one sample; before the first ``learn_one``, None."""

@@ -18,9 +18,10 @@ FLOORS = [
     ("layers", "rules", "optimizers", "scaling", "atomic"),
     ("lowering",),
     ("network", "recipe", "plan", "arena", "buffers", "buffers_int8", "scales_int8", "model",
-     "model_file", "sources", "memory", "streaming", "training_file", "streamed_layer", "streamer"),
+     "model_file", "sources", "memory", "streaming", "training_file", "streamed_layer", "streamer",
+     "replay"),
     ("run", "run_int8", "run_int8_layer", "pipeline", "predict", "trainer", "defaults", "checks",
-     "parameters", "planner", "kept_outputs", "progress", "enforcement"),
+     "parameters", "planner", "kept_outputs", "progress", "enforcement", "new_classes"),
     ("estimator", "online", "export", "interop", "quantize", "firmware", "profiling"),
     ("cli", "__main__"),
 ]  # fmt: skip
