@@ -187,7 +187,7 @@ def test_an_impossible_memory_is_refused_in_words(options, said):
 
 
 def test_a_recipe_refuses_another_dtype_and_describes_the_memory():
-    with pytest.raises(ConfigError, match="expected replay_dtype .*, got 'int4'"):
+    with pytest.raises(ConfigError, match=r"expected replay_dtype .*, got 'int4'"):
         Recipe(replay=1, replay_dtype="int4")
 
     recipe = Recipe(SGD(), replay=7, replay_dtype="uint8")
