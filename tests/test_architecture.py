@@ -21,8 +21,9 @@ FLOORS = [
      "model_file", "sources", "memory", "streaming", "training_file", "streamed_layer", "streamer",
      "replay"),
     ("run", "run_int8", "run_int8_layer", "pipeline", "predict", "trainer", "defaults", "checks",
-     "parameters", "planner", "kept_outputs", "progress", "enforcement", "new_classes"),
-    ("estimator", "online", "export", "interop", "quantize", "firmware", "profiling"),
+     "parameters", "planner", "kept_outputs", "progress", "enforcement", "new_classes", "drift"),
+    ("estimator", "online", "prequential", "export", "interop", "quantize", "firmware",
+     "profiling"),
     ("cli", "__main__"),
 ]  # fmt: skip
 
