@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -25,6 +25,7 @@ from .defaults import (
     choose_parts,
     choose_scaling,
 )
+from .drift import Drift, DriftWatch
 from .errors import CheckpointError, ConfigError, DataError
 from .model import Model
 from .model_file import load_model, save_model
@@ -62,10 +63,14 @@ class FFClassifier(Online):
     replay: samples kept of what was learned, each class its share, and learned again beside new
     ones by ``partial_fit`` and ``learn_one``: as many as fit into the batch. Their bytes are in
     the plan, one a feature for uint8 data and four else. 0 keeps none.
+    on_drift: called by ``partial_fit`` and ``learn_one``, after the update, with a ``Drift`` where
+    the samples seem to have changed; what it raises comes through. None does not look, and saves a
+    pass. drift_signal: "goodness" (of every layer; asks no labels), "error" or "both".
     shuffle, random_state: order of the samples; None draws a new seed for every ``fit``.
     warm_start: ``fit`` goes on from the weights of the last one if the data have the same shape.
 
-    After ``fit``: ``classes_``, ``n_features_in_``, ``n_iter_``, ``loss_`` (nats), ``plan_``.
+    After ``fit``: ``classes_``, ``n_features_in_``, ``n_iter_``, ``loss_`` (nats), ``plan_``;
+    ``drift_``, the last ``Drift`` found or None.
 
     >>> from ffedge.sources import load
     >>> train, test = load("digits")
@@ -89,6 +94,8 @@ class FFClassifier(Online):
         scaling: str = "auto",
         max_memory: int | str | None = None,
         replay: int = 0,
+        on_drift: Callable[[Drift], Any] | None = None,
+        drift_signal: str = "goodness",
         shuffle: bool = True,
         warm_start: bool = False,
         random_state: Any = None,
@@ -104,6 +111,8 @@ class FFClassifier(Online):
         self.scaling = scaling
         self.max_memory = max_memory
         self.replay = replay
+        self.on_drift = on_drift
+        self.drift_signal = drift_signal
         self.shuffle = shuffle
         self.warm_start = warm_start
         self.random_state = random_state
@@ -146,6 +155,8 @@ class FFClassifier(Online):
         if math.prod(getattr(self, "_shape", ())) != network.features:
             self._shape: tuple[int, ...] = (network.features,)
         self.__dict__.pop("_sample", None)
+        self.drift_: Drift | None = None
+        self._watch = DriftWatch()
 
     def _resume(
         self, network: Network, params: dict[str, Array], recipe: Recipe, classes: Array

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -18,15 +18,17 @@ from .checks import (
     check_same,
     fill_sample,
 )
-from .errors import DataError
+from .drift import Drift, DriftWatch
+from .errors import ConfigError, DataError
 from .network import Network
 from .new_classes import with_classes
 from .parameters import Parameters
 from .plan import Plan
 from .recipe import Recipe
 from .replay import Replay
+from .run_int8 import AnyRun
 from .sources import Dataset, from_arrays
-from .trainer import Trainer
+from .trainer import Trainer, count_right
 from .units import parse_bytes
 
 Array = np.ndarray[Any, Any]
@@ -40,6 +42,15 @@ def stored_as(dtype: Any) -> str:
     return "uint8" if dtype == np.uint8 else "float32"
 
 
+def goodness_of(run: AnyRun, count: int) -> tuple[float, ...]:
+    """Each layer's mean goodness over the samples that ``run`` has just scored."""
+    top = run.layers[run.last_active]
+    # All others were measured when they were normalised.
+    top.measure(count)
+    top.goodness = top.mean_square(count)
+    return tuple(layer.goodness for layer in run.layers[: run.last_active + 1])
+
+
 class Online(Parameters):
     """What an estimator does with data that come bit by bit; ``FFClassifier`` adds the rest."""
 
@@ -47,6 +58,10 @@ class Online(Parameters):
     scaling: str
     max_memory: int | str | None
     plan_: Plan
+    on_drift: Callable[[Drift], Any] | None
+    drift_signal: str
+    drift_: Drift | None
+    _watch: DriftWatch
     precision: str
     classes_: Array
     n_features_in_: int
@@ -166,6 +181,11 @@ class Online(Parameters):
 
         dtype: of the samples, where replay begins to keep some.
         """
+        if self.drift_signal not in ("goodness", "error", "both"):
+            raise ConfigError(
+                "FFClassifier: expected drift_signal goodness, error or both, got "
+                f"{self.drift_signal!r}"
+            )
         trainer = getattr(self, "_trainer", None)
         if trainer is None:
             size = 32 if self.batch_size == "auto" else self.batch_size
@@ -190,6 +210,7 @@ class Online(Parameters):
         if trainer.recipe.stream and trainer.scaler.count < SCALER_SAMPLES:
             new = min(count, SCALER_SAMPLES - trainer.scaler.count)
             trainer.adapt_scaling(data, first, new)
+        drift = None if self.on_drift is None else self._look(data, first, count)
         memory = self._memory
         if memory is None:
             trainer.learn(data, first, count)
@@ -199,6 +220,30 @@ class Online(Parameters):
             trainer.learn(memory.data, 0, total)
             memory.keep(count)
         self.n_iter_ += 1
+        if drift is not None and self.on_drift is not None:
+            self.drift_ = drift
+            self.on_drift(drift)
+
+    def _look(self, data: Dataset, first: int, count: int) -> Drift | None:
+        """Show these samples to the layers as they are, before they learn from them."""
+        run, signal = self._trainer.run, self.drift_signal
+        run.fetch(data, first, count)
+        run.score_batch(count)
+        goodness = goodness_of(run, count) if signal != "error" else ()
+        error = 1.0 - count_right(run, count) / count if signal != "goodness" else None
+        return self._watch.update(goodness, error)
+
+    def goodness_one(self, x: Any) -> tuple[float, ...]:
+        """Each layer's goodness for one sample: its mean square activity, before it is normalised.
+
+        What ``on_drift`` looks at; for a ``DriftWatch`` of one's own where no labels come.
+        """
+        if not hasattr(self, "_trainer"):
+            raise NotFitted.error("FFClassifier")
+        run = self._trainer.run
+        run.fetch_features(self._one(x).features, 0, 1)
+        run.score_batch(1)
+        return goodness_of(run, 1)
 
     @property
     def _memory(self) -> Replay | None:

@@ -98,7 +98,7 @@ def prequential(
     model: Learner, stream: Dataset | Iterable[tuple[Any, Any]], *, every: int = 1000,
     window: int = 1000, fading: float = 0.999, classes: Iterable[Any] | None = None,
 ) -> Iterator[Report]:  # fmt: skip
-    """Run ``model`` over ``stream``, test-then-train; reports every ``every`` samples and at the end.
+    """Run ``model`` over ``stream``; report every ``every`` samples and at the end.
 
     stream: pairs (x, y), in the order of time; or a Dataset, whose samples come in their order,
     as mappings of column names to numbers where it has names, else as rows. window, fading: see the
