@@ -13,6 +13,7 @@ from .layers import activity
 from .network import Network
 from .plan import END, Need, Plan, place
 from .recipe import Recipe
+from .replay import replay_needs
 from .scaling import Scaler
 from .streaming import Streaming
 from .tensor import PANEL, TensorSpec
@@ -144,6 +145,7 @@ def training_needs(
     yield from _kept_needs(network, recipe, streaming, own)
     kept = (PREPARE, END if recipe.stream else PREPARE)
     yield Need("moments", Scaler.workspace(network.features), "workspace", kept)
+    yield from replay_needs(network, recipe)
     if network.precision == "int8":
         size, threads = recipe.batch_size, recipe.threads
         yield from buffers_int8.step_needs(network, group, first, threads)
@@ -194,9 +196,12 @@ def plan_training(
         roomy = place(training_needs(network, recipe, group, streaming, checkpoint=checkpoint))
         plan = roomy if budget is None or roomy.peak <= budget else plan
     if budget is not None and plan.peak > budget:
-        single = replace(recipe, batch_size=1)
-        least = place(training_needs(network, single, 1, streaming, checkpoint=checkpoint)).peak
-        plan.check(budget, f"{ADVICE} At batch size 1 this network needs {least:,} B.")
+        smallest = 2 if recipe.replay else 1
+        single = replace(recipe, batch_size=smallest)
+        least = place(
+            training_needs(network, single, smallest, streaming, checkpoint=checkpoint)
+        ).peak
+        plan.check(budget, f"{ADVICE} At batch size {smallest} this network needs {least:,} B.")
     return plan
 
 

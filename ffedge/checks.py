@@ -125,7 +125,8 @@ def check_labels(y: Any, count: int, classes: Array | None = None) -> tuple[Arra
     unknown = [label for label in found.tolist() if label not in places]
     if unknown:
         raise DataError(
-            f"FFClassifier: expected labels among {classes.tolist()[:10]}, got {unknown[:5]}"
+            f"FFClassifier: expected labels among {classes.tolist()[:10]}, got {unknown[:5]}; "
+            "add_classes makes room for new ones"
         )
     return np.array([places[label] for label in found.tolist()], np.int32)[codes], classes
 
@@ -148,6 +149,31 @@ def check_classes(classes: Any) -> Array:
         raise DataError(
             f"FFClassifier: expected a list of at least 2 classes, got {labels.tolist()}"
         )
+    return names
+
+
+def check_new_classes(classes: Any, known: Array) -> Array:
+    """Known and new labels together, sorted. Raises DataError unless there are new ones only."""
+    try:
+        labels = np.asarray(list(classes))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"add_classes: expected a list of new labels, got {error}") from None
+    if labels.ndim != 1 or len(labels) == 0:
+        raise DataError(f"add_classes: expected a list of new labels, got {labels.tolist()}")
+    kinds = {labels.dtype.kind, known.dtype.kind}
+    if len(kinds) > 1 and not (kinds <= {"U", "O"} or kinds <= {"i", "u"}):
+        raise DataError(
+            f"add_classes: expected labels like the known ones, {known.tolist()[:5]}, got "
+            f"{labels.tolist()[:5]}"
+        )
+    old = set(known.tolist())
+    again = [label for label in labels.tolist() if label in old]
+    if again or len(set(labels.tolist())) < len(labels):
+        raise DataError(
+            f"add_classes: expected each label once and none of the {len(known)} known ones, got "
+            f"{(again or labels.tolist())[:10]}"
+        )
+    names, _ = _unique(np.concatenate([known, labels]))
     return names
 
 

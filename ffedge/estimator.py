@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
 
 from .checks import (
     NotFitted,
-    check_classes,
     check_features,
-    check_label,
     check_labels,
     check_same,
-    fill_sample,
     seed_of,
     whole,
     widths_of,
@@ -29,12 +25,13 @@ from .defaults import (
     choose_parts,
     choose_scaling,
 )
+from .drift import Drift, DriftWatch
 from .errors import CheckpointError, ConfigError, DataError
 from .model import Model
 from .model_file import load_model, save_model
 from .network import Network
+from .online import SCALER_SAMPLES, Online, stored_as
 from .optimizers import Optimizer, named_optimizer
-from .parameters import Parameters
 from .predict import score_rows
 from .recipe import Recipe
 from .rules import Rule, named_rule
@@ -44,11 +41,8 @@ from .units import parse_bytes
 
 Array = np.ndarray[Any, Any]
 
-#: A stream's scaler learns from this many samples, then stays as it is.
-SCALER_SAMPLES = 1000
 
-
-class FFClassifier(Parameters):
+class FFClassifier(Online):
     """A multi-layer classifier trained by Forward-Forward, layer by layer, inside a byte budget.
 
     hidden_layer_sizes: widths of the hidden layers, each at least 1.
@@ -66,10 +60,17 @@ class FFClassifier(Parameters):
     scaling: "auto", "standard", "global", "shifted" or "none"; see ``ffedge.scaling``.
     max_memory: budget for all training buffers, in bytes or as "512KiB"; BudgetError beforehand
     if the plan does not fit.
+    replay: samples kept of what was learned, each class its share, and learned again beside new
+    ones by ``partial_fit`` and ``learn_one``: as many as fit into the batch. Their bytes are in
+    the plan, one a feature for uint8 data and four else. 0 keeps none.
+    on_drift: called by ``partial_fit`` and ``learn_one``, after the update, with a ``Drift`` where
+    the samples seem to have changed; what it raises comes through. None does not look, and saves a
+    pass. drift_signal: "goodness" (of every layer; asks no labels), "error" or "both".
     shuffle, random_state: order of the samples; None draws a new seed for every ``fit``.
     warm_start: ``fit`` goes on from the weights of the last one if the data have the same shape.
 
-    After ``fit``: ``classes_``, ``n_features_in_``, ``n_iter_``, ``loss_`` (nats), ``plan_``.
+    After ``fit``: ``classes_``, ``n_features_in_``, ``n_iter_``, ``loss_`` (nats), ``plan_``;
+    ``drift_``, the last ``Drift`` found or None.
 
     >>> from ffedge.sources import load
     >>> train, test = load("digits")
@@ -92,6 +93,9 @@ class FFClassifier(Parameters):
         schedule: str = "sweep",
         scaling: str = "auto",
         max_memory: int | str | None = None,
+        replay: int = 0,
+        on_drift: Callable[[Drift], Any] | None = None,
+        drift_signal: str = "goodness",
         shuffle: bool = True,
         warm_start: bool = False,
         random_state: Any = None,
@@ -106,14 +110,12 @@ class FFClassifier(Parameters):
         self.schedule = schedule
         self.scaling = scaling
         self.max_memory = max_memory
+        self.replay = replay
+        self.on_drift = on_drift
+        self.drift_signal = drift_signal
         self.shuffle = shuffle
         self.warm_start = warm_start
         self.random_state = random_state
-
-    n_features_in_: int
-    feature_names_in_: Array
-    #: Names of the mappings that ``learn_one`` got, if it did.
-    _columns: tuple[Any, ...] | None = None
 
     # Training
 
@@ -140,103 +142,10 @@ class FFClassifier(Parameters):
         for progress in self._trainer.train(data, tick=float("inf")):
             self.n_iter_ = progress.epoch
             self.loss_ = progress.loss
+        memory = self._memory
+        if memory is not None:
+            memory.offer(data.features, data.labels)
         return self
-
-    def partial_fit(self, X: Any, y: Any, classes: Iterable[Any] | None = None) -> FFClassifier:
-        """Train once on the rows of X, in their order, and keep everything learned before.
-
-        classes: all labels there will ever be; needed on the first call. The scaler learns
-        from the first 1,000 samples. Raises as ``fit``, and for labels not in ``classes``.
-        """
-        first = not hasattr(self, "_trainer")
-        names = self._stream_classes(classes, "partial_fit")
-        X = check_features(self, X, reset=first)
-        codes, _ = check_labels(y, len(X), names)
-        self._open_stream(X.shape[1], names)
-        data = from_arrays(X, codes, classes=range(len(names)))
-        size = self._trainer.recipe.batch_size
-        for start in range(0, len(X), size):
-            self._learn(data, start, min(size, len(X) - start))
-        return self
-
-    def learn_one(self, x: Any, y: Any, classes: Iterable[Any] | None = None) -> FFClassifier:
-        """Learn from one sample: x a mapping of names to numbers, or a sequence of numbers.
-
-        classes: as in ``partial_fit``. A mapping's names are sorted and stay what they were in
-        the first call.
-        """
-        names = self._stream_classes(classes, "learn_one")
-        code = check_label(y, names)
-        if hasattr(self, "_trainer"):
-            data = self._one(x)
-            self._open_stream(self.n_features_in_, names)
-        else:
-            columns = tuple(sorted(x, key=str)) if isinstance(x, Mapping) else None
-            width = len(x) if hasattr(x, "__len__") else 0
-            fill_sample(x, columns, np.empty(width, np.float32))
-            self._columns, self.n_features_in_ = columns, width
-            self._open_stream(width, names)
-            data = self._one(x)
-        data.labels[0] = code
-        self._learn(data, 0, 1)
-        return self
-
-    def _one(self, x: Any) -> Dataset:
-        """A data set of one sample, the same arrays every time."""
-        if not hasattr(self, "_sample"):
-            features = np.empty((1, self.n_features_in_), np.float32)
-            self._sample = Dataset(
-                features, np.zeros(1, np.int32), tuple(range(len(self.classes_))),
-                (self.n_features_in_,), "stream", "memory",
-            )  # fmt: skip
-        fill_sample(x, self._names_of_columns(), self._sample.features[0])
-        return self._sample
-
-    def _names_of_columns(self) -> Sequence[Any] | None:
-        """Column names of the data frame or of the mappings that were learned from, if any."""
-        names: Sequence[Any] | None = getattr(self, "feature_names_in_", None)
-        return self._columns if names is None else names
-
-    def _stream_classes(self, classes: Iterable[Any] | None, method: str) -> Array:
-        """The labels there may be; DataError where they are missing or others than before."""
-        known: Array | None = getattr(self, "classes_", None)
-        if classes is None:
-            if known is not None:
-                return known
-            raise DataError(
-                f"FFClassifier: expected classes on the first call to {method}, got none; "
-                "pass all labels that will ever come"
-            )
-        names = check_classes(classes)
-        if known is not None:
-            check_same(known, names, "first call", "leave classes out, or fit a new model")
-        return names
-
-    def _open_stream(self, features: int, names: Array) -> None:
-        """Make all layers ready for one batch after the other; from scratch on the first call."""
-        trainer = getattr(self, "_trainer", None)
-        if trainer is None:
-            size = 32 if self.batch_size == "auto" else self.batch_size
-            scaling = "standard" if self.scaling == "auto" else self.scaling
-            recipe = self._recipe_of(size, 1, scaling, stream=True)
-            # Whether values below zero will come, nobody knows yet.
-            parts = 2 if self.precision == "int8" else 1
-            self._begin(self._network(features, len(names), parts), recipe, names)
-            self.n_iter_ = 0
-        elif trainer.recipe.schedule != "sweep":
-            # The plan of "layerwise" has room for one layer's optimiser state only.
-            recipe = replace(trainer.recipe, schedule="sweep")
-            self._resume(trainer.network, trainer.params, recipe, names)
-        if not all(layer.active for layer in self._trainer.run.layers):
-            self._trainer.run.begin_stage(None)
-
-    def _learn(self, data: Dataset, first: int, count: int) -> None:
-        trainer = self._trainer
-        if trainer.recipe.stream and trainer.scaler.count < SCALER_SAMPLES:
-            new = min(count, SCALER_SAMPLES - trainer.scaler.count)
-            trainer.adapt_scaling(data, first, new)
-        trainer.learn(data, first, count)
-        self.n_iter_ += 1
 
     def _begin(self, network: Network, recipe: Recipe, classes: Array) -> None:
         budget = None if self.max_memory is None else parse_bytes(self.max_memory)
@@ -246,6 +155,8 @@ class FFClassifier(Parameters):
         if math.prod(getattr(self, "_shape", ())) != network.features:
             self._shape: tuple[int, ...] = (network.features,)
         self.__dict__.pop("_sample", None)
+        self.drift_: Drift | None = None
+        self._watch = DriftWatch()
 
     def _resume(
         self, network: Network, params: dict[str, Array], recipe: Recipe, classes: Array
@@ -277,9 +188,12 @@ class FFClassifier(Parameters):
         if epochs is None:
             epochs = choose_epochs(data.n_samples, size)
         scaling = choose_scaling(data) if self.scaling == "auto" else self.scaling
-        return self._recipe_of(min(size, data.n_samples), epochs, scaling)
+        size = min(size, data.n_samples)
+        return self._recipe_of(size, epochs, scaling, dtype=data.features.dtype)
 
-    def _recipe_of(self, size: Any, epochs: int, scaling: str, stream: bool = False) -> Recipe:
+    def _recipe_of(
+        self, size: Any, epochs: int, scaling: str, stream: bool = False, dtype: Any = None
+    ) -> Recipe:
         optimizer, rate, size = self.optimizer, self.learning_rate, whole("batch_size", size)
         if rate is not None and not isinstance(rate, int | float | np.number):
             raise ConfigError(f"FFClassifier: expected learning_rate a number, got {rate!r}")
@@ -299,6 +213,7 @@ class FFClassifier(Parameters):
             optimizer=optimizer, batch_size=size,
             epochs=whole("max_iter", epochs), schedule="sweep" if stream else self.schedule,
             scaling=scaling, shuffle=bool(self.shuffle), stream=stream,
+            replay=whole("replay", self.replay), replay_dtype=stored_as(dtype),
             seed=seed_of(self.random_state),
         )  # fmt: skip
 
@@ -339,20 +254,6 @@ class FFClassifier(Parameters):
             raise DataError(f"score: expected {len(predicted)} labels, got {len(labels)}")
         return float(np.mean(predicted == labels))
 
-    def predict_one(self, x: Any) -> Any:
-        """The label of one sample; before the first ``learn_one``, None."""
-        if not hasattr(self, "_trainer"):
-            return None
-        return self.classes_[self._score_rows(self._one(x).features)[0].argmax()]
-
-    def predict_proba_one(self, x: Any) -> dict[Any, float]:
-        """Label to probability for one sample; empty before the first ``learn_one``."""
-        if not hasattr(self, "_trainer"):
-            return {}
-        scores = self._score_rows(self._one(x).features)
-        chances = self._probabilities(scores)[0]
-        return dict(zip(self.classes_.tolist(), chances.tolist(), strict=True))
-
     # Files
 
     @property
@@ -389,7 +290,7 @@ class FFClassifier(Parameters):
             model.network.hidden, rule=model.network.rule, precision=model.precision,
             optimizer=recipe.optimizer,
             batch_size=recipe.batch_size, schedule=recipe.schedule, scaling=recipe.scaling,
-            shuffle=recipe.shuffle, random_state=recipe.seed,
+            replay=recipe.replay, shuffle=recipe.shuffle, random_state=recipe.seed,
         )  # fmt: skip
         self._resume(model.network, model.params, recipe, np.asarray(model.classes))
         self.n_features_in_ = model.network.features

@@ -12,6 +12,9 @@ from .scaling import check_kind
 #: "sweep": all layers learn from every batch. "layerwise": one layer to the end, then the next.
 SCHEDULES = ("sweep", "layerwise")
 
+#: How replayed samples may be stored.
+REPLAY_DTYPES = ("float32", "uint8")
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -26,6 +29,8 @@ class Recipe:
     scaling: see ``scaling``. stream: the scaler goes on learning while samples arrive one batch
     at a time (``Trainer.learn``) and keeps its memory for that; needs "sweep".
     threads: 1, or 2 for a pipeline of two halves of the layers (int8, "sweep"): the same bits.
+    replay: samples of a stream that are kept and learned again beside new ones, see
+    ``ffedge.replay``; 0: none. They are stored as replay_dtype, "float32" or "uint8".
     seed: 0..2**32-1, of weights, shuffling and negative data.
     """
 
@@ -38,11 +43,13 @@ class Recipe:
     shuffle: bool = True
     stream: bool = False
     threads: int = 1
+    replay: int = 0
+    replay_dtype: str = "float32"
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name, low, high in (("batch_size", 1, 1 << 20), ("epochs", 1, 1 << 20),
-                                ("seed", 0, 2**32 - 1)):  # fmt: skip
+                                ("replay", 0, 1 << 24), ("seed", 0, 2**32 - 1)):  # fmt: skip
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
                 raise ConfigError(
@@ -75,6 +82,16 @@ class Recipe:
                 "Recipe: expected schedule sweep for two threads, whose every batch trains all "
                 f"layers, got {self.schedule!r}"
             )
+        if self.replay and self.batch_size < 2:
+            raise ConfigError(
+                "Recipe: expected a batch_size of at least 2 with replay, for a new sample and one "
+                f"that was kept, got {self.batch_size}"
+            )
+        if self.replay_dtype not in REPLAY_DTYPES:
+            raise ConfigError(
+                f"Recipe: expected replay_dtype one of {', '.join(REPLAY_DTYPES)}, got "
+                f"{self.replay_dtype!r}"
+            )
         check_kind(self.scaling)
 
     def rate_factor(self, done: int, total: int) -> float:
@@ -89,6 +106,8 @@ class Recipe:
     def describe(self) -> dict[str, Any]:
         """A description made of JSON types."""
         options = asdict(self)
+        if not self.replay:
+            del options["replay"], options["replay_dtype"]
         options["optimizer"] = {"name": self.optimizer.name, **asdict(self.optimizer)}
         return options
 

@@ -145,8 +145,7 @@ class Int8Layer:
             x, labels, count, recipe.batch_size, rate, self.gain if hand_on else _NO_GAIN
         )
         steps = -(-count // recipe.batch_size)
-        # The number wraps after 2**32 updates, by when nobody remembers the first one.
-        self.updates += steps
+        self.updates = (self.updates + steps) % 2**32
         self.loss += missed / 2**15
         self.right += right
         self.seen += count
@@ -227,7 +226,7 @@ class SlicedInt8Layer(Int8Layer):
         for first in range(0, count, batch):
             last = min(first + batch, count)
             rows, y = last - first, self.out[first:last]
-            seed = random.bits(self.seed, self.updates + first // batch + 1)
+            seed = random.bits(self.seed, (self.updates + first // batch + 1) % 2**32)
             self._forward(x[first:last], rows, y)
             found = self._errors(rows, labels[first:last], y, rate, seed)
             changed += self._apply(x[first:last], rows, found[2], seed)

@@ -28,6 +28,9 @@ KINDS = ("standard", "global", "shifted", "none")
 #: Standard deviations below the mean at which "shifted" data reach 0.
 SHIFT = 2.0
 
+#: A scaler has learned enough: one sample more would not change a digit of its moments.
+ENOUGH = 2**53
+
 #: Scaled values are clipped here: one broken sensor reading must not outshout a sample.
 LIMIT = 8.0
 
@@ -57,7 +60,8 @@ class Scaler:
         return TensorSpec((2, width), "float64")
 
     def add(self, features: Array, subset: Array, first: int, last: int) -> None:
-        """Take in samples first..last-1; rows as in ``kernels.moments``."""
+        """Take in samples first..last-1, up to ``ENOUGH`` in all; see ``kernels.moments``."""
+        last = min(last, first + max(ENOUGH - self.count, 0))
         self.count = add_moments(features, subset, first, last, self.count, *self._moments)
 
     def finish(self) -> None:

@@ -315,7 +315,8 @@ class Trainer:
             self.run.fetch(data, first, count, shuffle=order)
             self._read(data, count)
         self.run.train_batch(count)
-        self.run.samples_seen += count
+        # A counter of random numbers: kernels take 63 bits of it.
+        self.run.samples_seen = (self.run.samples_seen + count) % 2**63
 
     def _order(self, epoch: int) -> int | None:
         """The permutation of one epoch: a seed, not a list."""
@@ -351,8 +352,12 @@ class Trainer:
     def learn(self, data: Dataset, first: int, count: int) -> None:
         """One update from samples first..first+count-1, at the recipe's full rate.
 
-        count: 1 to the recipe's batch size. For streams; ``run.begin_stage`` comes first.
+        The layers' accounts of loss and decisions are of this update. count: 1 to the recipe's
+        batch size. For streams; ``run.begin_stage`` comes first.
         """
+        for layer in self.run.layers:
+            # A stream has no epochs: sums over its whole life would lose their digits.
+            layer.begin_epoch()
         self.run.factor = 1.0
         self._step(data, first, count, None)
         self._let_go()

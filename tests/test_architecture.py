@@ -20,12 +20,12 @@ FLOORS = [
     ("lowering",),
     ("network", "recipe", "plan", "arena", "buffers", "buffers_int8", "scales_int8", "model",
      "model_file", "sources", "memory", "heap", "streaming", "training_file", "streamed_layer",
-     "streamer", "signing"),
+     "streamer", "signing", "replay"),
     ("run", "run_int8", "run_int8_layer", "pipeline", "predict", "trainer", "defaults", "checks",
      "parameters", "planner", "kept_outputs", "progress", "enforcement", "resume",
-     "checkpointing"),
+     "checkpointing", "new_classes", "drift"),
     ("estimator", "export", "interop", "quantize", "firmware", "profiling",
-     "pytest_plugin"),
+     "pytest_plugin", "online", "prequential"),
     ("cli", "__main__"),
 ]  # fmt: skip
 

@@ -13,8 +13,8 @@ from conftest import clouds
 
 from ffedge import FFClassifier
 from ffedge.errors import BudgetError, CheckpointError, ConfigError, DataError
-from ffedge.estimator import SCALER_SAMPLES
 from ffedge.model_file import load_model, save_model
+from ffedge.online import SCALER_SAMPLES
 from ffedge.optimizers import Momentum
 from ffedge.rules import NAMED_RULES, Hinton
 

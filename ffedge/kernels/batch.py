@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..tensor import PANEL
+from .optimize import flush
 from .provider import REORDER, kernel
 from .random import shuffled
 
@@ -31,7 +32,8 @@ def fetch(features, subset, chosen, count, mean, gain, limit, out):
     chosen      int64 (capacity,)                 read     sample numbers; chosen[:count] used
     mean, gain  float32 (width,)                  read     unit of the feature, 1 / unit
     limit       float32                           read     at least 1
-    out         float32 (panels, capacity, 16)    written  lanes beyond the width become 0
+    out         float32 (panels, capacity, 16)    written  lanes beyond the width become 0; so do
+                                                          values below 1e-30
     """
     width = features.shape[1]
     for n in range(count):
@@ -43,7 +45,7 @@ def fetch(features, subset, chosen, count, mean, gain, limit, out):
             for lane in range(used):
                 j = p * PANEL + lane
                 value = (np.float32(features[row, j]) - mean[j]) * gain[j]
-                out[p, n, lane] = min(max(value, -limit), limit)
+                out[p, n, lane] = flush(min(max(value, -limit), limit))
             for lane in range(used, PANEL):
                 out[p, n, lane] = np.float32(0)
 

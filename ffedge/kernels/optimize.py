@@ -24,11 +24,11 @@ def flush(value):
 
 @kernel(fastmath=REORDER)
 def _shrink(weight, keep):
-    """``weight *= keep``: weight decay."""
+    """``weight *= keep``: weight decay. A weight that nothing else moves ends at 0."""
     for p in range(weight.shape[0]):
         for i in range(weight.shape[1]):
             for lane in range(PANEL):
-                weight[p, i, lane] *= keep
+                weight[p, i, lane] = flush(keep * weight[p, i, lane])
 
 
 @kernel()
@@ -59,7 +59,7 @@ def sgd_layer(x, rows, delta, index, offset, weight, bias, keep):
             total = np.float32(0)
             for r in range(rows):
                 total += delta[p, r, lane]
-            bias[p, 0, lane] = keep * bias[p, 0, lane] + total
+            bias[p, 0, lane] = flush(keep * bias[p, 0, lane] + total)
 
 
 @kernel(fastmath=REORDER)
@@ -84,7 +84,7 @@ def momentum(x, rows, delta, weight, velocity, tile, rate, beta, keep):
                     for lane in range(PANEL):
                         speed = flush(beta * velocity[p + v, i + k, lane] + tile[v, k, lane])
                         velocity[p + v, i + k, lane] = speed
-                        weight[p + v, i + k, lane] = (
+                        weight[p + v, i + k, lane] = flush(
                             keep * weight[p + v, i + k, lane] + rate * speed
                         )
         p += PANELS if wide else 1
@@ -120,7 +120,7 @@ def adam(x, rows, delta, weight, mean, square, tile, rate, beta1, beta2, epsilon
                         s = flush(beta2 * square[p + v, i + k, lane] + (one - beta2) * g * g)
                         mean[p + v, i + k, lane] = m
                         square[p + v, i + k, lane] = s
-                        weight[p + v, i + k, lane] = keep * weight[
-                            p + v, i + k, lane
-                        ] + rate * m / (np.sqrt(s) + epsilon)
+                        weight[p + v, i + k, lane] = flush(
+                            keep * weight[p + v, i + k, lane] + rate * m / (np.sqrt(s) + epsilon)
+                        )
         p += PANELS if wide else 1

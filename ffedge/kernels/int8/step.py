@@ -21,6 +21,9 @@ from .stream import update_one
 #: Parts of one step's random words.
 INPUTS, UNITS, BIASES, SAMPLES, CLASSES = range(5)
 
+#: The number of an update wraps as a device's, which has 32 bits for it.
+_COUNTER = 0xFFFFFFFF
+
 
 @kernel()
 def _apply(
@@ -108,7 +111,7 @@ def readout_steps(
 
     count, batch  int      read     samples at hand, and of each step; the last one may be smaller
     seed          uint32   read     of the layer; each step's follows from it and its number
-    updates       int      read     steps made before
+    updates       int      read     steps made before, modulo 2**32
     gain          float32  read     of ``normalize_rows``, for the activity handed on; 0: it stays
 
     Layers never wait for those above, so a layer may make many steps before the next one begins:
@@ -119,7 +122,7 @@ def readout_steps(
     missed, correct, changed, squares = 0, 0, 0, 0
     for first in range(0, count, batch):
         last = min(first + batch, count)
-        updates += 1
+        updates = (updates + 1) & _COUNTER
         found = readout_step(
             x[first:last], last - first, inputs, labels[first:last], weight, bias, readout,
             forward_shift, score_exp, smoothing, mantissa, delta_exp, readout_exp,
@@ -142,7 +145,7 @@ def group_steps(
     missed, correct, changed, squares = 0, 0, 0, 0
     for first in range(0, count, batch):
         last = min(first + batch, count)
-        updates += 1
+        updates = (updates + 1) & _COUNTER
         found = group_step(
             x[first:last], last - first, inputs, labels[first:last], weight, bias, forward_shift,
             score_exp, smoothing, mantissa, delta_exp, bits(seed, updates), starts, squared,
