@@ -107,7 +107,7 @@ class Life:
         """The state that came back, 0: none; raises Ended if more is owed."""
         if self.damaged:
             # To begin anew without a word would hide the damage.
-            owed = min(1, self.attempted)
+            owed = min(1, self.completed)
         else:
             owed = self.completed
         if number < owed:
@@ -249,9 +249,34 @@ def flips(campaign: Campaign, *, every: int = 1, seed: int = 0) -> Tally:
         for byte in range(chance.randrange(every), disk.size(path), every):
             own = copy.deepcopy(disk)
             own.flip(path, byte, chance.randrange(8))
-            life = Life(campaign, own, attempted=saved, damaged=True)
+            life = Life(campaign, own, completed=saved, attempted=saved, damaged=True)
             life.start()
             tally.add(life, path, byte)
+    return tally
+
+
+def unreadable(campaign: Campaign, error: int) -> Tally:
+    """A process is killed anywhere, and the next one cannot open a file, this once.
+
+    EIO may cost the newest state, as rot may; anything else, the right to read say, must cost none:
+    whoever is refused can set that right and start again.
+    """
+    tally = Tally()
+    for number in range(1, len(campaign.operations()) + 1):
+        for operation in range(1, 8):
+            disk = CrashDisk(number)
+            life = Life(campaign, disk)
+            disk.cut_at(Point(number, KILL, after=True))
+            life.start()
+            disk.restart(KILL)
+            disk.faults = [Fault(operation, operation, error, ("open",))]
+            life.damaged = error == errno.EIO
+            life.start()
+            disk.faults, life.damaged = (), False
+            disk.restart(NOTHING)
+            if life.ending in (CUT, REFUSED):
+                life.start()
+            tally.add(life, number, operation)
     return tally
 
 

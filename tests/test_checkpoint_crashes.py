@@ -18,6 +18,7 @@ from crash_runs import (
     flips,
     pairs,
     singles,
+    unreadable,
     wander,
 )
 from crash_trainings import Scribbles, Training, real_store, whole_store
@@ -34,28 +35,32 @@ def test_a_cut_before_or_after_any_operation_loses_nothing():
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"hidden": (24, 16), "schedule": "layerwise", "samples": 24}, {"precision": "float32"}],
+    [
+        {},
+        {"hidden": (24, 16), "schedule": "layerwise", "samples": 24},
+        {"precision": "float32", "samples": 24},
+    ],
     ids=["int8", "layerwise", "float32"],
 )
 def test_a_training_cut_at_any_operation_ends_with_the_same_bits(options):
-    found = singles(Training(**options), ("kill", NOTHING, TORN))
+    found = singles(Training(**options), (NOTHING, TORN))
 
     assert found.clean, found.failure
-    assert found.cuts == found.lives > 200
+    assert found.cuts == found.lives > 100
 
 
 def test_a_second_cut_while_the_first_is_recovered_from_loses_nothing():
-    found = pairs(Scribbles(STEPS))
+    found = pairs(Scribbles(4))
 
     assert found.clean, found.failure
-    assert found.cuts > 10_000
+    assert found.cuts > 5000
 
 
 def test_two_cuts_of_a_training_lose_nothing():
-    found = pairs(Training(samples=32), every=4)
+    found = pairs(Training(samples=32), every=5)
 
     assert found.clean, found.failure
-    assert found.cuts > 1000
+    assert found.cuts > 900
 
 
 def test_random_cuts_and_failures_lose_nothing():
@@ -120,6 +125,15 @@ def test_permission_denied_loses_nothing_that_was_saved():
     )
 
     assert found.clean, found.failure
+
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EMFILE, errno.EIO])
+def test_a_file_that_cannot_be_opened_for_once_costs_no_state_and_mixes_none(error):
+    for campaign in (Scribbles(STEPS), Training((24, 16))):
+        found = unreadable(campaign, error)
+
+        assert found.clean, found.failure
+        assert found.lives > 200
 
 
 def test_real_processes_that_are_killed_lose_nothing(tmp_path):

@@ -22,6 +22,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
 import argparse
+import errno
 import json
 import sys
 import tempfile
@@ -47,6 +48,7 @@ from crash_runs import (
     flips,
     pairs,
     singles,
+    unreadable,
     wander,
 )
 from crash_trainings import Scribbles, Training, whole_store
@@ -157,6 +159,11 @@ def campaigns(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], T
     )
     for kind in FAILURES:
         yield kind, lambda kind=kind: KINDS[kind](Scribbles(5))
+    for error in (errno.EACCES, errno.EIO):
+        yield (
+            f"unreadable, {errno.errorcode[error]}",
+            lambda e=error: both(unreadable(campaign, e) for campaign in (Scribbles(5), small)),
+        )
     every = 1 if options.long else 7
     yield "bits flipped", lambda: flips(Scribbles(5), every=every, seed=options.seed)
     yield "bits flipped, one file", lambda: flips(Scribbles(1), every=every, seed=options.seed)
