@@ -13,7 +13,7 @@ from ..buffers import model_needs
 from ..model import Model
 from ..model_file import FORMAT, load_model
 from ..sources import Dataset, load
-from ..units import show_bytes
+from ..units import show_bytes, show_text
 
 NAME = "inspect"
 HELP = "Show what is in a model file or a data set."
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         train, test = load(options.path, label=options.label, data_dir=options.data_dir)
         report = describe_data(train, test)
-        text = "\n".join(f"{key:<14} {value}" for key, value in report.items())
+        text = "\n".join(f"{key:<14} {show_text(str(value))}" for key, value in report.items())
     print(json.dumps(report) if options.json else text)
     return 0
 
@@ -61,7 +61,8 @@ def describe_model(model: Model) -> dict[str, Any]:
         "feature_names": model.feature_names and list(model.feature_names),
         "bytes": model.nbytes,
         "params": params,
-        "training": model.training,
+        # JSON has no NaN and no infinity, which Python's json reads and writes all the same.
+        "training": json.loads(json.dumps(model.training), parse_constant=lambda _: None),
     }
 
 
@@ -84,7 +85,7 @@ def describe_data(train: Dataset, test: Dataset | None) -> dict[str, Any]:
 def _model_text(report: dict[str, Any]) -> str:
     rule = ", ".join(f"{key} {value}" for key, value in report["rule"].items() if key != "name")
     more = " …" if len(report["classes"]) > 12 else ""
-    names = ", ".join(map(str, report["classes"][:12])) + more
+    names = show_text(", ".join(map(str, report["classes"][:12]))) + more
     lines = [
         f"network    {report['network']}, {report['precision']}, {show_bytes(report['bytes'])}",
         f"rule       {report['rule']['name']} ({rule})",
@@ -92,8 +93,9 @@ def _model_text(report: dict[str, Any]) -> str:
         f"classes    {names}",
     ]
     for key, value in report["training"].items():
-        if key.endswith("_accuracy"):
-            lines.append(f"{key.removesuffix('_accuracy'):<10} {100 * value:.2f} % right")
+        if key.endswith("_accuracy") and isinstance(value, float):
+            name = show_text(key.removesuffix("_accuracy"))
+            lines.append(f"{name:<10} {100 * value:.2f} % right")
     lines += [
         f"  {p['name']:<18} {'x'.join(map(str, p['shape'])):<16} {p['bytes']:>12,} B"
         f"   {p['min']:+.4f} … {p['max']:+.4f}"

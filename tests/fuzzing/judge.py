@@ -7,6 +7,7 @@ another exception, a warning, an allocation out of proportion, too much time, an
 
 from __future__ import annotations
 
+import gc
 import resource
 import signal
 import sys
@@ -36,8 +37,9 @@ BASE_SECONDS, SECONDS_PER_MIB = 2.0, 4.0
 #: Characters of a message.
 MAX_MESSAGE = 2000
 
-#: Address space that a leak may take before it counts, over all inputs since the start.
+#: Memory that a leak may take before it counts, since the caches were filled by ``WARM`` inputs.
 LEAK_BYTES = 96 * MIB
+WARM = 500
 
 #: What no reader of files may do. "open" is looked at apart.
 FORBIDDEN = (
@@ -78,7 +80,6 @@ class _State:
     active: bool = False
     folder: str = ""
     found: str = ""
-    base: int = 0
     start: int = 0
     seen: int = 0
 
@@ -176,18 +177,19 @@ def watch_process(folder: Path) -> None:
 
 def limit_memory(nbytes: int) -> str | None:
     """Let the next input of ``nbytes`` take its allowance; a leak of those before, in words."""
-    if _state.seen % 32 == 0:
-        _state.base = _data_bytes()
-        if _state.seen == 512:  # caches are filled by then
-            _state.start = _state.base
-        grown = _state.base - _state.start
-        if _state.start and grown > LEAK_BYTES:
-            _state.start = _state.base
-            return f"leak: {grown:,} B of memory are not given back"
+    base = _data_bytes()
     _state.seen += 1
-    # Half as much again: the allocator's own rounding, and what stayed from the inputs before.
+    # Half as much again, for the allocator's own rounding.
     room = allowance(nbytes) * 3 // 2
-    resource.setrlimit(resource.RLIMIT_DATA, (_state.base + room, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_DATA, (base + room, resource.RLIM_INFINITY))
+    if _state.seen == WARM:
+        _state.start = base
+    if _state.seen > WARM and base - _state.start > LEAK_BYTES:
+        gc.collect()
+        grown = _data_bytes() - _state.start
+        if grown > LEAK_BYTES:
+            _state.start += grown
+            return f"leak: {grown:,} B of memory are not given back"
     return None
 
 
@@ -197,11 +199,9 @@ def lift_memory_limit() -> None:
 
 
 def _data_bytes() -> int:
-    """Private writable memory of this process, which RLIMIT_DATA limits."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmData:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("/proc/self/status has no VmData")
+    """Private writable memory of this process, which RLIMIT_DATA limits, and its stack."""
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[5]) * resource.getpagesize()
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:

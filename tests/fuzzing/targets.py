@@ -20,6 +20,7 @@ import numpy as np
 
 from ffedge import cli
 from ffedge.errors import DataError, FFEdgeError
+from ffedge.firmware.elf32 import Program
 from ffedge.firmware.object32 import Object32
 from ffedge.firmware.store import newest
 from ffedge.kernels import library_file
@@ -152,7 +153,9 @@ def read_library(data: bytes) -> None:
 
 
 def read_object(data: bytes) -> None:
-    Object32(data, "a.o")
+    symbols = Object32(data, "a.o").symbols
+    defined = {symbol.name for symbol in symbols if symbol.defined and symbol.is_global}
+    Program([("a.o", data)], defined, {symbol.name for symbol in symbols} - defined)
 
 
 def read_flash(data: bytes) -> None:
@@ -200,7 +203,7 @@ def run_inspect(data: bytes) -> None:
     if code not in (0, 4, 5):
         raise AssertionError(f"exit code {code}, stderr {said!r}")
     if as_json:
-        json.loads(shown)
+        json.loads(shown, parse_constant=_no_json)
     loud = [c for c in shown + said if c != "\n" and not c.isprintable()]
     if loud:
         raise AssertionError(f"{loud[0]!r} reached the terminal")
@@ -223,6 +226,10 @@ def _json(data: bytes) -> object:
         return _NO_JSON
 
 
+def _no_json(constant: str) -> None:
+    raise AssertionError(f"{constant} is no JSON")
+
+
 def _both(path: Path) -> None:
     _each(
         lambda: load(path, cache_dir=place.path),
@@ -231,15 +238,15 @@ def _both(path: Path) -> None:
 
 
 def _each(*readers: Callable[[], object]) -> None:
-    """All of them; then the refusal of the first that refused."""
-    refusal: FFEdgeError | None = None
+    """All of them; then the first refusal, if all refused."""
+    refusals = []
     for reader in readers:
         try:
             reader()
         except FFEdgeError as error:
-            refusal = refusal or error
-    if refusal is not None:
-        raise refusal
+            refusals.append(error)
+    if len(refusals) == len(readers):
+        raise refusals[0]
 
 
 @cache
