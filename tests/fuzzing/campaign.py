@@ -35,6 +35,9 @@ _BLOCK = 200
 
 _LIMIT = 1 << 62
 
+#: Bytes that the system lets a reader have while its allocations are counted.
+_COUNTED = 2 << 30
+
 
 @dataclass(frozen=True, slots=True)
 class Crash:
@@ -217,8 +220,10 @@ def _work(
             data = make_input(seed, name, own, targets[name])
             shared.since = time.monotonic()
             shared.number = number
-            leak = judge.limit_memory(len(data))
-            verdict = judge.examine(targets[name].read, data, traced=own % TRACED == 0)
+            # A reader that hides a lack of memory is found out where memory is counted instead.
+            traced = own % TRACED == 0
+            leak = judge.limit_memory(_COUNTED if traced else judge.allowance(len(data)))
+            verdict = judge.examine(targets[name].read, data, traced=traced)
             judge.lift_memory_limit()
             shared.number = -1
             what = verdict.crash or leak

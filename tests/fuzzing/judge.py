@@ -176,11 +176,11 @@ def watch_process(folder: Path) -> None:
 
 
 def limit_memory(nbytes: int) -> str | None:
-    """Let the next input of ``nbytes`` take its allowance; a leak of those before, in words."""
+    """Let the next input take so many bytes; a leak of those before, in words."""
     base = _data_bytes()
     _state.seen += 1
     # Half as much again, for the allocator's own rounding.
-    room = allowance(nbytes) * 3 // 2
+    room = nbytes * 3 // 2
     resource.setrlimit(resource.RLIMIT_DATA, (base + room, resource.RLIM_INFINITY))
     if _state.seen == WARM:
         _state.start = base
