@@ -184,17 +184,20 @@ def read_checkpoint(data: bytes) -> None:
                 raise
 
 
-#: ``ffedge inspect`` gets a file of the ending that the first byte of the input chooses.
-SUFFIXES = (".ffedge", ".npz", ".npy", ".csv", ".gz", "-ubyte", ".so", ".ffstate", ".html")
+#: The file that ``ffedge inspect`` gets is called as the first byte of the input chooses.
+NAMES = (
+    "x.ffedge", "x.npz", "x_train.npy", "x.csv", "x.tsv.gz", "train-images-idx3-ubyte",
+    "train-images-idx3-ubyte.gz", "x.so", "0000000001.ffstate", "x.html", "x.safetensors", "x",
+)  # fmt: skip
 
 
 def run_inspect(data: bytes) -> None:
     """``ffedge inspect``: exit code 0 with a description, or 4 or 5 with one line of words."""
-    suffix = SUFFIXES[data[0] % len(SUFFIXES)] if data else ".bin"
-    name = f"x_train{suffix}"
-    if suffix == ".npy":
+    labels = place.path / "train-labels-idx1-ubyte"
+    if not labels.is_file():
+        labels.write_bytes(seeds.idx_bytes((np.arange(seeds.SAMPLES) % 3).astype(np.uint8)))
         np.save(place.path / "y_train.npy", np.arange(seeds.SAMPLES) % 3)
-    path = place.put(name, data[1:])
+    path = place.put(NAMES[data[0] % len(NAMES)] if data else "x", data[1:])
     as_json = len(data) % 2 == 0
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -273,13 +276,15 @@ def targets() -> dict[str, Target]:
 
 def inspect_seeds() -> list[Seed]:
     """Seeds of all files, each behind the byte that chooses its ending."""
+    plain, packed = ([s for s in seeds.images() if s.kind == kind] for kind in ("idx", "gzip"))
+    tables = [seed for seed in seeds.tables() if seed.kind == "csv"]
     made = [
-        (".ffedge", seeds.models()), (".npz", seeds.archives()), (".npy", seeds.arrays()),
-        (".csv", seeds.tables()), ("-ubyte", seeds.images()), (".so", seeds.libraries()),
-        (".gz", seeds.images()),
+        ("x.ffedge", seeds.models()), ("x.npz", seeds.archives()), ("x_train.npy", seeds.arrays()),
+        ("x.csv", tables), ("x.tsv.gz", seeds.tables()[-1:]), ("train-images-idx3-ubyte", plain),
+        ("train-images-idx3-ubyte.gz", packed), ("x.so", seeds.libraries()),
     ]  # fmt: skip
     return [
-        Seed(seed.kind, seed.data, bytes([SUFFIXES.index(suffix)]))
-        for suffix, several in made
+        Seed(seed.kind, seed.data, bytes([NAMES.index(name)]))
+        for name, several in made
         for seed in several
     ]
