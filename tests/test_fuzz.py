@@ -35,8 +35,15 @@ def _own_folder(tmp_path):
 
 def fuzz(*words, code=0, before=""):
     """stdout of the tool."""
-    start = [str(TOOL)] if not before else ["-c", f"{before}; import runpy; import sys; "
-             f"sys.argv = {[str(TOOL), *words]!r}; runpy.run_path({str(TOOL)!r}, None, '__main__')"]
+    start = (
+        [str(TOOL)]
+        if not before
+        else [
+            "-c",
+            f"{before}; import runpy; import sys; "
+            f"sys.argv = {[str(TOOL), *words]!r}; runpy.run_path({str(TOOL)!r}, None, '__main__')",
+        ]
+    )
     done = subprocess.run(
         [sys.executable, *start, *([] if before else words)], capture_output=True, text=True,
         timeout=600,

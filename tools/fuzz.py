@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,8 +120,11 @@ def replay(options: argparse.Namespace) -> int:
         refuse("expected one --target for --replay")
     (target,) = chosen(options.target).values()
     from fuzzing.judge import examine
+    from fuzzing.targets import place
 
-    verdict = examine(target.read, options.replay.read_bytes())
+    with tempfile.TemporaryDirectory(prefix="ffedge-fuzz-") as folder:
+        place.folder = Path(folder)
+        verdict = examine(target.read, options.replay.read_bytes())
     print(verdict.trace or verdict.crash or ("refused" if verdict.refused else "read"))
     return 1 if verdict.crash else 0
 

@@ -1,6 +1,6 @@
 """Readers with the faults that the harness is for: each must be found out, and the good one not.
 
-    python -m fuzzing.bad_readers      (in tests/) prints what was found of each, as JSON
+python -m fuzzing.bad_readers      (in tests/) prints what was found of each, as JSON
 """
 
 from __future__ import annotations

@@ -150,9 +150,7 @@ class _Child:
         self.block = block
         self.pipe.send(block)
 
-    def listen(
-        self, result: Result, names: list[str], standstill: float
-    ) -> tuple[int, int] | None:
+    def listen(self, result: Result, names: list[str], standstill: float) -> tuple[int, int] | None:
         """Take in what the child says; the rest of its block if it died or had to be ended."""
         assert self.block is not None
         number = self._shared.number
