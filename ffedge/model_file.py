@@ -24,7 +24,7 @@ import numpy as np
 
 from .atomic import atomic_write
 from .buffers import model_needs
-from .errors import CheckpointError, ConfigError
+from .errors import CheckpointError
 from .model import Classes, Model
 from .network import Network
 from .plan import Need

@@ -12,7 +12,6 @@ from .errors import ConfigError
 from .layers import PRECISIONS, Dense
 from .rules import RULES, Readout, Rule
 
-
 #: More layers are refused in a description from a file.
 MAX_LAYERS = 65_536
 

@@ -38,10 +38,10 @@ def parse_bytes(text: str | int) -> int:
 
 
 def show_text(text: str) -> str:
-    """In one line that a terminal may be sent: what cannot be printed is shown by its number.
+    r"""In one line that a terminal may be sent: what cannot be printed is shown by its number.
 
-    >>> show_text("red \\x1b[31m")
-    'red \\\\x1b[31m'
+    >>> show_text("red \x1b[31m")
+    'red \\x1b[31m'
     """
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 

@@ -44,7 +44,7 @@ class Target:
     seeds: Callable[[], list[Seed]]
 
 
-class Refused(FFEdgeError):
+class NotOursError(FFEdgeError):
     """What a reader below ``ffedge``'s own errors refused, such as a library of kernels."""
 
 
@@ -149,7 +149,7 @@ def read_library(data: bytes) -> None:
     try:
         library_file.read(place.put("a.so", data))
     except library_file.NotOursError as error:
-        raise Refused(str(error)) from error
+        raise NotOursError(str(error)) from error
 
 
 def read_object(data: bytes) -> None:
