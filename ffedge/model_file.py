@@ -24,7 +24,7 @@ import numpy as np
 
 from .atomic import atomic_write
 from .buffers import model_needs
-from .errors import CheckpointError, ConfigError
+from .errors import CheckpointError
 from .model import Classes, Model
 from .network import Network
 from .plan import Need
@@ -121,7 +121,7 @@ def read_model(file: BinaryIO, name: str) -> Model:
     file.seek(0)
     try:
         return _read(file, size, name)
-    except (RecursionError, UnicodeDecodeError) as error:
+    except (RecursionError, UnicodeError) as error:
         raise CheckpointError(f"{name}: expected a model file, got {error}") from None
 
 
@@ -132,14 +132,14 @@ def _read(file: BinaryIO, size: int, name: str) -> Model:
     try:
         network = Network.parse(metadata["network"])
         classes = _parse_classes(metadata["classes"], network.classes)
-        shape = tuple(_positive(length) for length in metadata["feature_shape"])
+        shape = _parse_shape(metadata["feature_shape"])
         names = metadata["feature_names"]
         if names is not None:
-            names = tuple(str(column) for column in names)
-        training = dict(metadata["training"])
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
+            names = tuple(_text(column) for column in names)
+        training = _parse_training(metadata["training"])
+    except (LookupError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{name}: expected a complete model description, got {error}; "
+            f"{name}: expected a complete model description, got {error!s:.300}; "
             "the file is damaged or was written by another program"
         ) from None
     if math.prod(shape) != network.features:
@@ -150,12 +150,17 @@ def _read(file: BinaryIO, size: int, name: str) -> Model:
         raise CheckpointError(
             f"{name}: expected {network.features} feature names, got {len(names)}"
         )
+    if len(network.layers) > len(header):
+        # Each has arrays: what is set up for a layer stays in proportion to the file.
+        raise CheckpointError(
+            f"{name}: expected arrays for {len(network.layers):,} layers, got {len(header):,}"
+        )
     needs = {need.name: need for need in model_needs(network)}
     if header.keys() != needs.keys():
         odd = sorted(header.keys() ^ needs.keys())[:3]
         raise CheckpointError(
-            f"{name}: expected the {len(needs)} arrays of network {network.text}, got a "
-            f"different set (first differences: {', '.join(odd)})"
+            f"{name}: expected the {len(needs)} arrays of network {network.short_text:.100}, got a "
+            f"different set (first differences: {', '.join(f'{key:.40}' for key in odd)})"
         )
     spans = {key: _span(header[key], need, size - start, name) for key, need in needs.items()}
     ends = [(spans[key], need.spec.nbytes) for key, need in needs.items()]
@@ -212,7 +217,7 @@ def _parse_metadata(metadata: Any, name: str) -> dict[str, Any]:
         ) from None
     if version != FORMAT:
         raise CheckpointError(
-            f"{name}: expected format {FORMAT}, got format {version!r}; "
+            f"{name}: expected format {FORMAT}, got format {version!r:.40}; "
             "a newer ffedge wrote it: update ffedge"
         )
     return parsed  # type: ignore[no-any-return]
@@ -226,19 +231,47 @@ def _parse_classes(names: Any, count: int) -> Classes:
     if all(type(name) is int and -(2**63) <= name < 2**63 for name in names):
         return tuple(names)
     if all(isinstance(name, str) for name in names):
-        return tuple(names)
+        return tuple(_text(name) for name in names)
     raise ValueError("class names that are neither all text nor all whole numbers")
 
 
-def _positive(value: Any) -> int:
-    if not isinstance(value, int) or not 1 <= value < 1 << 40:
-        raise ValueError(f"a length of {value!r}")
+def _parse_shape(lengths: Any) -> tuple[int, ...]:
+    if not isinstance(lengths, list) or not 1 <= len(lengths) <= 32:
+        raise ValueError(f"a feature shape of {lengths!r:.40}")
+    for length in lengths:
+        if type(length) is not int or not 1 <= length < 1 << 40:
+            raise ValueError(f"a length of {length!r:.40}")
+    return tuple(lengths)
+
+
+def _text(value: Any) -> str:
+    """A name; halves of characters, which JSON can write, could never be printed or saved."""
+    if not isinstance(value, str):
+        raise TypeError(f"a name of {value!r:.40}")
+    value.encode()
     return value
+
+
+def _parse_training(about: Any, depth: int = 32) -> dict[str, Any]:
+    """The figures of a training, which may be anything but endlessly nested."""
+    if not isinstance(about, dict):
+        raise TypeError(f"training figures of {about!r:.40}")
+    level: list[Any] = [about]
+    while level := [
+        item
+        for value in level
+        for item in (value.values() if isinstance(value, dict) else value)
+        if isinstance(item, dict | list)
+    ]:
+        depth -= 1
+        if depth == 0:
+            raise ValueError("training figures that are nested too deeply")
+    return about
 
 
 def _offset(value: Any) -> int:
     if type(value) is not int:
-        raise TypeError(f"an offset of {value!r}")
+        raise TypeError(f"an offset of {value!r:.40}")
     return value
 
 

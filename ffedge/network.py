@@ -12,6 +12,9 @@ from .errors import ConfigError
 from .layers import PRECISIONS, Dense
 from .rules import RULES, Readout, Rule
 
+#: More layers are refused in a description from a file.
+MAX_LAYERS = 65_536
+
 
 @dataclass(frozen=True, slots=True)
 class Network:
@@ -42,6 +45,7 @@ class Network:
             raise ConfigError("Network: expected at least one hidden layer, got none")
         if not 2 <= self.classes <= 65_536:
             raise ConfigError(f"Network: expected 2 to 65,536 classes, got {self.classes!r}")
+        self._check_form()
         for i in range(1, len(self.layers)):
             below, layer = self.layers[i - 1], self.layers[i]
             if math.prod(below.output_shape) != math.prod(layer.input_shape):
@@ -57,7 +61,7 @@ class Network:
         self._check_precision()
         self.rule.check(self)
 
-    def _check_precision(self) -> None:
+    def _check_form(self) -> None:
         if self.precision not in PRECISIONS:
             raise ConfigError(
                 f"Network: expected precision one of {', '.join(PRECISIONS)}, got "
@@ -68,6 +72,8 @@ class Network:
                 f"Network: expected 1 input part (2 for signed features in int8), got "
                 f"{self.input_parts!r}"
             )
+
+    def _check_precision(self) -> None:
         if self.precision == "float32":
             return
         if self.normalize_input:
@@ -155,14 +161,19 @@ class Network:
             options = dict(description["rule"])
             rule = RULES[options.pop("name")](**options)
             hidden = [_whole(width) for width in description["hidden"]]
+            if len(hidden) > MAX_LAYERS:
+                raise ConfigError(f"expected at most {MAX_LAYERS:,} layers, got {len(hidden):,}")
             return cls.dense(
                 _whole(description["features"]), hidden, _whole(description["classes"]), rule,
                 normalize_input=bool(description["normalize_input"]),
                 precision=description["precision"], input_parts=_whole(description["input_parts"]),
             )  # fmt: skip
-        except (KeyError, TypeError, AttributeError) as error:
+        except ConfigError as error:
+            # What stood there may be long, and the words quote it.
+            raise ConfigError(f"network description: {error!s:.500}") from None
+        except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise ConfigError(
-                f"network description: expected the known fields, got {error!r}"
+                f"network description: expected the known fields, got {error!r:.200}"
             ) from None
 
 
@@ -173,6 +184,6 @@ def cut_of(network: Network) -> int:
 
 
 def _whole(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{value!r} where a whole number belongs")
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 1 << 40:
+        raise TypeError(f"{value!r:.40} where a whole number below 2**40 belongs")
     return value

@@ -119,7 +119,8 @@ class Recipe:
             optimizer = dict(options.pop("optimizer"))
             kind = OPTIMIZERS[optimizer.pop("name")]
             return cls(optimizer=kind(**optimizer), **options)
-        except ConfigError:
-            raise
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ConfigError(f"recipe: expected the known fields, got {error!r}") from None
+        except ConfigError as error:
+            # What stood there may be long, and the words quote it.
+            raise ConfigError(f"{error!s:.500}") from None
+        except (LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise ConfigError(f"recipe: expected the known fields, got {error!r:.200}") from None

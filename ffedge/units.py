@@ -37,6 +37,15 @@ def parse_bytes(text: str | int) -> int:
     return count
 
 
+def show_text(text: str) -> str:
+    r"""In one line that a terminal may be sent: what cannot be printed is shown by its number.
+
+    >>> show_text("red \x1b[31m")
+    'red \\x1b[31m'
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def show_bytes(count: int) -> str:
     """Exact bytes with separators, the binary unit beside it where that helps.
 

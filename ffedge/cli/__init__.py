@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from .. import __version__
 from ..errors import FFEdgeError
+from ..units import show_text
 
 #: Command and its module. Only the module of the command given is loaded: it brings the
 #: kernels, and ``doctor`` must also run where they cannot be had.
@@ -116,7 +117,7 @@ def guarded(action: Callable[[], int], *, as_json: bool, program: str = "ffedge"
 def _fail(as_json: bool, kind: str, message: str, code: int, program: str = "ffedge") -> int:
     if as_json:
         print(json.dumps({"error": {"kind": kind, "message": message, "exit_code": code}}))
-    print(f"{program}: {message}", file=sys.stderr)
+    print(f"{program}: {show_text(message)}", file=sys.stderr)
     return code
 
 

@@ -14,7 +14,7 @@ from ..errors import ConfigError
 from ..model import Model
 from ..model_file import FORMAT
 from ..sources import Dataset, load
-from ..units import show_bytes
+from ..units import show_bytes, show_text
 from .model_argument import add_signature, open_model, refuse_versions_alone
 
 NAME = "inspect"
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         refuse_versions_alone(options)
         train, test = load(options.path, label=options.label, data_dir=options.data_dir)
         report = describe_data(train, test)
-        text = "\n".join(f"{key:<14} {value}" for key, value in report.items())
+        text = "\n".join(f"{key:<14} {show_text(str(value))}" for key, value in report.items())
     print(json.dumps(report) if options.json else text)
     return 0
 
@@ -70,7 +70,8 @@ def describe_model(model: Model) -> dict[str, Any]:
         "feature_names": model.feature_names and list(model.feature_names),
         "bytes": model.nbytes,
         "params": params,
-        "training": model.training,
+        # JSON has no NaN and no infinity, which Python's json reads and writes all the same.
+        "training": json.loads(json.dumps(model.training), parse_constant=lambda _: None),
     }
 
 
@@ -93,7 +94,7 @@ def describe_data(train: Dataset, test: Dataset | None) -> dict[str, Any]:
 def _model_text(report: dict[str, Any]) -> str:
     rule = ", ".join(f"{key} {value}" for key, value in report["rule"].items() if key != "name")
     more = " …" if len(report["classes"]) > 12 else ""
-    names = ", ".join(map(str, report["classes"][:12])) + more
+    names = show_text(", ".join(map(str, report["classes"][:12]))) + more
     lines = [
         f"network    {report['network']}, {report['precision']}, {show_bytes(report['bytes'])}",
         f"rule       {report['rule']['name']} ({rule})",
@@ -101,8 +102,9 @@ def _model_text(report: dict[str, Any]) -> str:
         f"classes    {names}",
     ]
     for key, value in report["training"].items():
-        if key.endswith("_accuracy"):
-            lines.append(f"{key.removesuffix('_accuracy'):<10} {100 * value:.2f} % right")
+        if key.endswith("_accuracy") and isinstance(value, float):
+            name = show_text(key.removesuffix("_accuracy"))
+            lines.append(f"{name:<10} {100 * value:.2f} % right")
     lines += [
         f"  {p['name']:<18} {'x'.join(map(str, p['shape'])):<16} {p['bytes']:>12,} B"
         f"   {p['min']:+.4f} … {p['max']:+.4f}"

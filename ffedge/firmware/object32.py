@@ -24,6 +24,9 @@ KINDS = ("vectors", "code", "constants", "model", "data", "bss")
 #: No board's flash is larger; a broken object must not make us allocate more.
 _MOST = 1 << 28
 
+#: Characters of a name.
+_NAME = 512
+
 
 @dataclass(frozen=True, slots=True)
 class Relocation:
@@ -92,10 +95,12 @@ class Object32:
             raise LinkError(f"{name}: expected a 32-bit relocatable Arm object, got other bytes")
         (start,) = self._read("<I", 32)
         size, count, names = self._read("<HHH", 46)
-        headers = [self._read("<10I", start + i * size) for i in range(count)]
-        if names >= count or size < 40:
+        # Held against the size of the file before anything is set up for each of them.
+        if names >= count or size < 40 or start + size * count > len(data):
             raise self._damaged("a table of section names")
+        headers = [self._read("<10I", start + i * size) for i in range(count)]
         titles = headers[names][4]
+        self._left = len(data)
         self._found: dict[int, Section] = {}
         for i, (label, kind, flags, _, offset, nbytes, _, _, align, _) in enumerate(headers):
             title = self._text(titles + label) if flags & _ALLOC else ""
@@ -125,10 +130,12 @@ class Object32:
             return Section(title, "bss", bytearray(), nbytes, align)
         if offset + nbytes > len(self._data):
             raise self._damaged(f"the bytes of {title}")
+        self._take(nbytes)
+        own_kind = title[1:].split(".")[0]
         if flags & _WRITE:
             purpose = "data"
-        elif title.startswith((".vectors", ".model")):
-            purpose = title.split(".")[1]
+        elif own_kind in ("vectors", "model"):
+            purpose = own_kind
         else:
             purpose = "code" if flags & _EXEC else "constants"
         own = bytearray(self._data[offset : offset + nbytes])
@@ -145,7 +152,14 @@ class Object32:
         section = self._found.get(number)
         return Symbol(title, section, value, nbytes, info >> 4, info & 15, number == _ABSOLUTE)
 
+    def _take(self, nbytes: int) -> None:
+        """Raise if the sections together are larger than the file: then they overlap."""
+        self._left -= nbytes
+        if self._left < 0:
+            raise self._damaged("sections that do not overlap")
+
     def _relocations(self, section: Section, kind: int, offset: int, nbytes: int) -> None:
+        self._take(nbytes)
         for at in range(offset, offset + nbytes, 8 if kind == _REL else 12):
             place, what = self._read("<II", at)
             addend = self._read("<i", at + 8)[0] if kind == _RELA else None
@@ -159,9 +173,9 @@ class Object32:
         return struct.unpack_from(form, self._data, at)
 
     def _text(self, at: int) -> str:
-        end = self._data.find(b"\0", at)
+        end = self._data.find(b"\0", at, at + _NAME)
         if end < 0:
-            raise self._damaged("the end of a name")
+            raise self._damaged(f"a name of less than {_NAME} characters")
         return self._data[at:end].decode("ascii", "replace")
 
     def _damaged(self, missing: str) -> LinkError:

@@ -18,6 +18,7 @@ The n-th kernel line, counted from 0, is the function ``int8.dotprod.n`` or ``fl
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from dataclasses import dataclass
@@ -96,17 +97,19 @@ def _checksum(data: bytes, at: int) -> int:
 def read(path: Path) -> LibraryFile:
     """The facts of the library at ``path``. Raises NotOursError, and OSError as the system does."""
     with open(path, "rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise NotOursError(f"it is larger than {MAX_BYTES:,} B")
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_BYTES:
+            raise NotOursError(f"it is larger than {MAX_BYTES:,} B")
+        data = file.read(size)
     start, size = note_of(data)
     text = data[start : start + size].decode("ascii", "replace")
-    if text.splitlines()[:1] != [INTERFACE]:
-        raise NotOursError(f"its interface is {text[:24].splitlines()[0]!r}, not {INTERFACE!r}")
+    first = text.partition("\n")[0]
+    if first != INTERFACE:
+        raise NotOursError(f"its interface is {first[:24]!r}, not {INTERFACE!r}")
     at = _checksum_at(data)
     if data[at : at + 8] != f"{_checksum(data, at):08x}".encode():
         raise NotOursError("its checksum does not fit: the file is damaged")
-    words = [line.split() for line in text.splitlines()[1:] if line]
+    words = [line.split() for line in text.splitlines()[1:] if line.strip()]
     facts = {line[0]: line[1:] for line in words if line[0] not in ("paths", "kernel")}
     try:
         architecture, target, sources = (
@@ -118,11 +121,12 @@ def read(path: Path) -> LibraryFile:
                 arrow = line.index("->")
                 kernels.append((line[1], tuple(line[2:arrow]), tuple(line[arrow + 1 :])))
         paths = {line[1]: tuple(line[2:]) for line in words if line[0] == "paths"}
+        checksum, _ = facts["checksum"][0], (paths["int8"], paths["float"])
     except (KeyError, IndexError, ValueError):
         raise NotOursError("its note cannot be read") from None
     if struct.unpack_from("<H", data, 18)[0] != MACHINES.get(architecture):
         raise NotOursError(f"its code is not for {architecture}, as its note says")
     return LibraryFile(
         path, len(data), architecture, target, sources, " ".join(facts.get("built-with", [])),
-        facts["checksum"][0], paths, tuple(kernels),
+        checksum, paths, tuple(kernels),
     )  # fmt: skip

@@ -96,8 +96,8 @@ def stored_array(array: NDArray[Any], where: str) -> StoredArray:
                 yield array.flat[start : start + step]
 
     flags = array.flags
-    usable = array.dtype in KEPT_DTYPES and flags.carray
-    kept = array.reshape(array.shape[0], -1) if usable and array.size else None
+    usable = array.dtype in KEPT_DTYPES and flags.carray and array.ndim and array.size
+    kept = array.reshape(array.shape[0], -1) if usable else None
     return StoredArray(where, array.shape, array.dtype, flat, kept)
 
 
