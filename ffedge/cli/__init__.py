@@ -18,6 +18,7 @@ from ..errors import FFEdgeError
 #: kernels, and ``doctor`` must also run where they cannot be had.
 COMMANDS = {
     "train": "train",
+    "stream": "stream",
     "eval": "evaluate",
     "predict": "predict",
     "plan": "plan",
