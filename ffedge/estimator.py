@@ -152,7 +152,7 @@ class FFClassifier(Online):
         self._trainer = Trainer(network, recipe, budget=budget)
         self.classes_ = classes
         self.plan_ = self._trainer.plan
-        if math.prod(getattr(self, "_shape", ())) != network.features:
+        if math.prod(getattr(self, "_shape", (0,))) != network.features:
             self._shape: tuple[int, ...] = (network.features,)
         self.__dict__.pop("_sample", None)
         self.drift_: Drift | None = None

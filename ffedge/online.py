@@ -211,6 +211,9 @@ class Online(Parameters):
             new = min(count, SCALER_SAMPLES - trainer.scaler.count)
             trainer.adapt_scaling(data, first, new)
         drift = None if self.on_drift is None else self._look(data, first, count)
+        for layer in trainer.run.layers:
+            # A stream has no epochs: sums over its whole life would lose their digits.
+            layer.begin_epoch()
         memory = self._memory
         if memory is None:
             trainer.learn(data, first, count)

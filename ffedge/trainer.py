@@ -352,12 +352,8 @@ class Trainer:
     def learn(self, data: Dataset, first: int, count: int) -> None:
         """One update from samples first..first+count-1, at the recipe's full rate.
 
-        The layers' accounts of loss and decisions are of this update. count: 1 to the recipe's
-        batch size. For streams; ``run.begin_stage`` comes first.
+        count: 1 to the recipe's batch size. For streams; ``run.begin_stage`` comes first.
         """
-        for layer in self.run.layers:
-            # A stream has no epochs: sums over its whole life would lose their digits.
-            layer.begin_epoch()
         self.run.factor = 1.0
         self._step(data, first, count, None)
         self._let_go()

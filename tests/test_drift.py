@@ -312,9 +312,12 @@ def test_what_the_hook_raises_comes_through_after_the_sample_was_learned():
     X = data.features.copy()
     X[2000:] *= 3
 
-    with pytest.raises(InterruptedError, match="layer 0"):
+    def run():
         for x, label in zip(X, data.labels.tolist(), strict=True):
             model.learn_one(x, label, classes=range(4))
+
+    with pytest.raises(InterruptedError, match="layer 0"):
+        run()
 
     assert model.n_iter_ == model.drift_.step > 2000
 

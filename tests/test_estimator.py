@@ -531,6 +531,14 @@ def test_notes_that_are_no_recipe_are_refused_by_the_files_name(tmp_path, data, 
     assert str(caught.value).startswith(str(tmp_path / "m"))
 
 
+def test_a_model_of_a_single_feature_can_be_saved(tmp_path):
+    model = small().fit([[0.0], [1.0]] * 20, [0, 1] * 20)
+
+    model.save(tmp_path / "m")
+
+    assert FFClassifier.load(tmp_path / "m").predict([[0.0], [1.0]]).tolist() == [0, 1]
+
+
 def test_a_new_model_has_nothing_to_save(tmp_path):
     with pytest.raises(ValueError, match=r"^FFClassifier: expected a fitted estimator, got a new"):
         small().save(tmp_path / "m")

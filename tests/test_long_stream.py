@@ -208,15 +208,33 @@ def test_a_scaler_that_has_seen_enough_stays_as_it_is():
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_accounts_of_a_stream_are_of_its_last_update(precision):
-    trainer = streaming(precision)
+    model = FFClassifier((16, 16), precision=precision, batch_size=1, random_state=0)
 
-    learn(trainer, 200)
+    for n in range(200):
+        model.learn_one(DATA.features[n % 64], int(DATA.labels[n % 64]), classes=[0, 1, 2])
 
-    for layer in trainer.run.layers:
+    for layer in model._trainer.run.layers:
         assert layer.seen == 1
         assert layer.right in (0, 1)
         assert 0 <= layer.loss < 20
         assert layer.offered in (0, layer.inputs * layer.width)
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_trainers_accounts_run_across_every_limit(precision, limit):
+    trainer = streaming(precision)
+    for layer in trainer.run.layers:
+        layer.loss, layer.right, layer.seen = float(limit), limit, limit
+        layer.changed, layer.offered = limit, limit
+
+    learn(trainer, 5)
+
+    for layer in trainer.run.layers:
+        assert layer.seen == limit + 5
+        assert limit <= layer.right <= limit + 5
+        assert layer.changed >= limit
+        assert math.isfinite(layer.loss)
 
 
 def test_random_numbers_beyond_32_bits_are_not_those_below():

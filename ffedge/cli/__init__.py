@@ -19,6 +19,7 @@ from ..units import show_text
 #: kernels, and ``doctor`` must also run where they cannot be had.
 COMMANDS = {
     "train": "train",
+    "stream": "stream",
     "eval": "evaluate",
     "predict": "predict",
     "plan": "plan",
