@@ -62,12 +62,18 @@ def model_needs(network: Network) -> Iterator[Need]:
 
 
 def state_specs(network: Network, recipe: Recipe, turn: int) -> dict[str, TensorSpec]:
-    """What a checkpoint in stage ``turn`` holds: parameters, and the state of what learns there."""
+    """What a checkpoint in stage ``turn`` holds: parameters, and the state of what learns there.
+
+    Of a stream also what its scaler knows and the samples kept for replay.
+    """
     specs = {need.name: need.spec for need in model_needs(network)}
     layerwise = recipe.schedule == "layerwise"
     for index in [turn] if layerwise else range(len(network.layers)):
         for name, spec in kept_state(network, recipe, index).items():
             specs[f"layer{index}.{name}"] = spec
+    if recipe.stream:
+        specs["moments"] = Scaler.workspace(network.features)
+        specs |= {need.name: need.spec for need in replay_needs(network, recipe)}
     return specs
 
 

@@ -149,7 +149,8 @@ class FFClassifier(Online):
 
     def _begin(self, network: Network, recipe: Recipe, classes: Array) -> None:
         budget = None if self.max_memory is None else parse_bytes(self.max_memory)
-        self._trainer = Trainer(network, recipe, budget=budget)
+        kept = self._kept is not None
+        self._trainer = Trainer(network, recipe, budget=budget, checkpoint=kept)
         self.classes_ = classes
         self.plan_ = self._trainer.plan
         if math.prod(getattr(self, "_shape", (0,))) != network.features:

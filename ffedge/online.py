@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
@@ -28,6 +29,7 @@ from .recipe import Recipe
 from .replay import Replay
 from .run_int8 import AnyRun
 from .sources import Dataset, from_arrays
+from .stream_checkpoint import StreamCheckpoint
 from .trainer import Trainer, count_right
 from .units import parse_bytes
 
@@ -71,6 +73,8 @@ class Online(Parameters):
     _sample: Dataset
     #: Names of the mappings that ``learn_one`` got, if it did.
     _columns: tuple[Any, ...] | None = None
+    #: The folder that ``partial_fit`` was given, if it was.
+    _kept: StreamCheckpoint | None = None
 
     # FFClassifier's own
 
@@ -98,16 +102,23 @@ class Online(Parameters):
 
     # Learning
 
-    def partial_fit(self, X: Any, y: Any, classes: Iterable[Any] | None = None) -> Self:
+    def partial_fit(
+        self, X: Any, y: Any, classes: Iterable[Any] | None = None, *,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> Self:  # fmt: skip
         """Train once on the rows of X, in their order, and keep everything learned before.
 
         classes: all labels there will ever be; needed on the first call. The scaler learns
         from the first 1,000 samples. Raises as ``fit``, and for labels not in ``classes``.
+
+        checkpoint: a folder; what this call learns is kept there when it returns, and a new
+        estimator with the same parameters goes on from what it finds there. ``n_iter_`` counts on.
         """
         first = not hasattr(self, "_trainer")
         names = self._stream_classes(classes, "partial_fit")
         X = check_features(self, X, reset=first)
         codes, _ = check_labels(y, len(X), names)
+        self._hold(checkpoint)
         self._open_stream(X.shape[1], names, X.dtype)
         data = from_arrays(X, codes, classes=range(len(names)))
         size = self._trainer.recipe.batch_size
@@ -118,7 +129,22 @@ class Online(Parameters):
             size -= size // 2
         for start in range(0, len(X), size):
             self._learn(data, start, min(size, len(X) - start))
+        if self._kept is not None:
+            self._kept.save(self._trainer, self.classes_, self.n_iter_)
         return self
+
+    def _hold(self, checkpoint: str | os.PathLike[str] | None) -> None:
+        """Have the folder of the checkpoints from now on; another than before, or None, lets go."""
+        kept = self._kept
+        if kept is not None and checkpoint is not None and kept.folder == os.fspath(checkpoint):
+            return
+        if kept is not None:
+            kept.close()
+        self._kept = None if checkpoint is None else StreamCheckpoint(checkpoint)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy does not have the folder: only one at a time may."""
+        return {name: value for name, value in self.__dict__.items() if name != "_kept"}
 
     def learn_one(self, x: Any, y: Any, classes: Iterable[Any] | None = None) -> Self:
         """Learn from one sample: x a mapping of names to numbers, or a sequence of numbers.
@@ -195,6 +221,14 @@ class Online(Parameters):
             parts = 2 if self.precision == "int8" else 1
             self._begin(self._network(features, len(names), parts), recipe, names)
             self.n_iter_ = 0
+            if self._kept is not None:
+                try:
+                    self.n_iter_ = self._kept.resume(self._trainer, names) or 0
+                except BaseException:
+                    del self._trainer, self.classes_
+                    self._kept.close()
+                    self._kept = None
+                    raise
         elif trainer.recipe.schedule != "sweep":
             # The plan of "layerwise" has room for one layer's optimiser state only.
             recipe = replace(trainer.recipe, schedule="sweep")
