@@ -52,6 +52,10 @@ FORBIDDEN = (
 )  # fmt: skip
 
 
+#: What is allowed in the reader's own folder, and how many paths it takes.
+_IN_THE_FOLDER = {"os.remove": 1, "os.rmdir": 1, "os.mkdir": 1, "os.truncate": 1, "os.rename": 2}
+
+
 class Stopped(BaseException):
     """Raised inside a reader; no ``except Exception`` may catch it."""
 
@@ -220,7 +224,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
             return
         _forbid(f"opened {path!r:.120}")
     elif event.startswith(FORBIDDEN):
-        if event in ("os.remove", "os.rmdir", "os.mkdir", "os.truncate") and _inside(arguments[0]):
+        if event in _IN_THE_FOLDER and all(map(_inside, arguments[: _IN_THE_FOLDER[event]])):
             return
         if event.startswith(("compile", "exec", "marshal.", "code.")) and _importing():
             return

@@ -288,11 +288,12 @@ def state_arrays() -> dict[str, np.ndarray[Any, Any]]:
 @cache
 def states() -> list[Seed]:
     """State files: a base alone, and one with deltas where the store writes them."""
-    from ffedge.checkpoint_store import CheckpointStore
+    from ffedge.checkpoint_store import CheckpointStore, marks_of
 
     made = []
     with tempfile.TemporaryDirectory() as folder:
-        store, arrays = CheckpointStore(folder), state_arrays()
+        arrays = state_arrays()
+        store = CheckpointStore(folder, marks=np.zeros(marks_of(arrays), np.uint64))
         for step in range(3):
             arrays["state"][0, step] += 1
             store.save({"step": step, "epoch": [1, 2.5, "a"]}, arrays)

@@ -169,6 +169,7 @@ def read_checkpoint(data: bytes) -> None:
     for alone in (False, True):
         folder = place.path / ("alone" if alone else "beside")
         if not folder.is_dir():
+            folder.mkdir()
             CheckpointStore(folder).save({"step": 1}, seeds.state_arrays())
             if alone:
                 next(folder.glob("*.ffstate")).unlink()
