@@ -116,6 +116,11 @@ def _read(path: Path) -> _Entries:
     try:
         parsed = json.loads(content.decode("ascii"))
         version = parsed["ffedge_versions"]
+        if type(version) is int and version > FORMAT:
+            raise SignatureError(
+                f"{path}: expected record format {FORMAT}, got {version}; a newer ffedge wrote "
+                "it: update ffedge"
+            )
         entries: _Entries = {
             (entry["key"], entry["name"]): (entry["version"], entry["sha512"])
             for entry in parsed["accepted"]
@@ -126,7 +131,7 @@ def _read(path: Path) -> _Entries:
             for (key, name), (number, sha512) in entries.items()
         )  # fmt: skip
         # One spelling only: an entry that stands there twice could hide the newer one.
-        whole = whole and version == FORMAT and _text(entries) == content
+        whole = whole and _text(entries) == content
     except (KeyError, TypeError, ValueError, RecursionError):
         whole = False
     if not whole:
