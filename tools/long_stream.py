@@ -74,9 +74,11 @@ def stream(options: argparse.Namespace) -> dict[str, Any]:
     features, labels = train.features, train.labels
     rows = np.arange(train.n_samples) if train.rows is None else train.rows
     rng = np.random.default_rng(options.seed)
+    drifts: list[Any] = []
     model = FFClassifier(
         tuple(options.hidden), precision=options.precision, rule=options.rule,
-        batch_size=options.batch_size, random_state=options.seed,
+        batch_size=options.batch_size, replay=options.replay, random_state=options.seed,
+        on_drift=drifts.append if options.watch else None,
     )  # fmt: skip
     sample, noise = np.empty(train.width, np.float32), np.empty(train.width, np.float32)
     reports: list[dict[str, Any]] = []
@@ -128,7 +130,7 @@ def stream(options: argparse.Namespace) -> dict[str, Any]:
         "denormals": found, "finite": bool(all(
             np.isfinite(array).all() for array in kept(model).values()
         )),
-        "updates": model.n_iter_, "reports": reports,
+        "updates": model.n_iter_, "drifts": len(drifts), "reports": reports,
     }  # fmt: skip
 
 
@@ -153,6 +155,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rule", default="readout")
     parser.add_argument("--hidden", type=int, nargs="+", default=[64, 64], metavar="N")
     parser.add_argument("--batch-size", type=int, default=1, metavar="N")
+    parser.add_argument("--replay", type=int, default=0, metavar="N", help="samples kept")
+    parser.add_argument("--watch", action="store_true", help="look for drift: on_drift")
     parser.add_argument("--every", type=int, default=50_000, metavar="N", help="samples a report")
     parser.add_argument("--warm-up", type=int, default=WARM_UP, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
