@@ -4,15 +4,17 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from fuzzing import bad_readers, containers, judge, seeds
 from fuzzing.campaign import make_input
 from fuzzing.mutations import mutate
-from fuzzing.targets import place, targets
+from fuzzing.targets import memory_folder, place, targets
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -250,9 +252,23 @@ def test_coverage_chooses_inputs_where_atheris_is_installed():
     assert (found["executions"], found["crashes"]) == (300, 0)
 
 
-def test_nothing_is_left_behind(tmp_path):
-    from fuzzing.targets import memory_folder
+def test_a_long_run_that_is_ended_reports_what_it_has_read():
+    before = set(memory_folder().glob("ffedge-fuzz-*"))
+    run = subprocess.Popen(
+        [sys.executable, str(TOOL), "--executions", "100000000", "--json", "--jobs", "1"],
+        stdout=subprocess.PIPE,
+    )
+    while run.poll() is None and not set(memory_folder().glob("ffedge-fuzz-*")) - before:
+        time.sleep(0.1)
+    run.send_signal(signal.SIGTERM)
+    found = json.loads(run.communicate(timeout=60)[0])
 
+    assert run.returncode == 0
+    assert 0 < found["executions"] < 100_000_000
+    assert found["crashes"] == 0
+
+
+def test_nothing_is_left_behind(tmp_path):
     before = set(memory_folder().glob("ffedge-fuzz-*"))
     fuzz("--executions", "50", "--target", "network", "--jobs", "1")
 

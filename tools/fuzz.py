@@ -8,7 +8,8 @@ Inputs are good files changed where it hurts (tests/fuzzing). Each is read in a 
 memory is limited in proportion to the input, whose time is limited, and which may open files in
 its own folder only and run nothing. With the same seed, input n of a target is always the same.
 ``--engine atheris`` lets libFuzzer choose the inputs of one target by coverage (pip install
-atheris). Exit code 0 without crashes, 1 with some, 2 for an impossible request.
+atheris). SIGTERM and SIGINT end a run early, with its report so far. Exit code 0 without crashes,
+1 with some, 2 for an impossible request.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -129,6 +131,33 @@ def replay(options: argparse.Namespace) -> int:
     return 1 if verdict.crash else 0
 
 
+def campaign(options: argparse.Namespace) -> Result:
+    """All targets or some by own inputs; crashes are kept as they come."""
+    several = chosen(options.target)
+    from fuzzing.campaign import run
+
+    going_on, kept = [True], [0]
+
+    def stop(*_: object) -> None:
+        going_on[0] = False
+
+    def tell(result: Result) -> bool:
+        if options.keep is not None:
+            for crash in result.crashes[kept[0] :]:
+                keep(crash, options.keep, options.seed)
+        kept[0] = len(result.crashes)
+        return going_on[0]
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    result = run(
+        several, executions=options.executions, seconds=options.seconds, seed=options.seed,
+        jobs=options.jobs, first=options.first, tell=tell,
+    )  # fmt: skip
+    tell(result)
+    return result
+
+
 def main() -> int:
     """Run and report; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -150,17 +179,7 @@ def main() -> int:
     if options.engine == "atheris":
         summary = guided(options)
     else:
-        several = chosen(options.target)
-        from fuzzing.campaign import run
-
-        result = run(
-            several, executions=options.executions, seconds=options.seconds, seed=options.seed,
-            jobs=options.jobs, first=options.first,
-        )  # fmt: skip
-        if options.keep is not None:
-            for crash in result.crashes:
-                keep(crash, options.keep, options.seed)
-        summary = report(result, options.seed, options.jobs)
+        summary = report(campaign(options), options.seed, options.jobs)
     print(json.dumps(summary) if options.json else text(summary))
     return 1 if summary["crashes"] else 0
 

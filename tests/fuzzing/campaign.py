@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -77,11 +78,12 @@ def make_input(seed: int, name: str, number: int, target: Target) -> bytes:
 def run(
     targets: Mapping[str, Target], *, executions: int | None = None, seconds: float | None = None,
     seed: int = 0, jobs: int = 1, first: int = 0, standstill: float = STANDSTILL,
-    tell: Callable[[Result], None] | None = None,
+    tell: Callable[[Result], bool] | None = None,
 ) -> Result:  # fmt: skip
     """At most ``executions`` inputs, in turn for all targets, for at most ``seconds``.
 
-    first: number of the first, of all targets together. tell: called every second or so.
+    first: number of the first, of all targets together. tell: is told the counts every second or
+    so; if it answers False, nothing new is begun.
     """
     if executions is None and seconds is None:
         executions = 1000
@@ -95,10 +97,10 @@ def run(
     crew = [_Child(dict(targets), seed, folder / str(n)) for n in range(max(1, jobs))]
     waiting: list[tuple[int, int]] = []
     following = first
-    told = started
+    told, over = started, False
     try:
         while True:
-            over = seconds is not None and time.monotonic() - started >= seconds
+            over = over or (seconds is not None and time.monotonic() - started >= seconds)
             for child in crew:
                 if child.block is None and not over and (waiting or following < last):
                     if not waiting:
@@ -116,7 +118,7 @@ def run(
             result.seconds = time.monotonic() - started
             if tell is not None and time.monotonic() - told > 1.0:
                 told = time.monotonic()
-                tell(result)
+                over = over or not tell(result)
     finally:
         for child in crew:
             child.end()
@@ -200,6 +202,9 @@ class _Child:
 def _work(
     targets: dict[str, Target], seed: int, folder: Path, pipe: Connection, shared: Any
 ) -> None:
+    # The parent decides when to stop; a terminal's interrupt reaches all of them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     folder.mkdir(parents=True, exist_ok=True)
     place.folder = folder
     # What readers spool without being told where.
