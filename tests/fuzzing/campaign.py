@@ -211,8 +211,13 @@ def _work(
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     names = list(targets)
     judge.watch_process(folder)
+    parent = os.getppid()
     while True:
         try:
+            while not pipe.poll(2.0):
+                # Siblings hold the other end as well, so a dead parent does not close it.
+                if os.getppid() != parent:
+                    return
             first, last = pipe.recv()
         except EOFError:
             return
