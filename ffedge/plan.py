@@ -148,7 +148,7 @@ def place(needs: Iterable[Need]) -> Plan:
     # Layer 10 behind layer 9: buffers of neighbours then take turns in the same places.
     ordered = sorted(needs, key=lambda n: (-n.spec.nbytes, *_words(n.name)))
     lives = np.array([(*n.stages, *n.phases) for n in ordered], np.int64).reshape(-1, 4)
-    spans = np.zeros((len(ordered), 2), np.int64)
+    spans: list[tuple[int, int]] = []
     for k, need in enumerate(ordered):
         size = aligned(need.spec.nbytes)
         first, last, begin, end = lives[k]
@@ -156,12 +156,12 @@ def place(needs: Iterable[Need]) -> Plan:
         meets = (before[:, 0] <= last) & (first <= before[:, 1])
         meets &= (before[:, 2] <= end) & (begin <= before[:, 3])
         offset = 0
-        for start, stop in sorted(spans[:k][meets].tolist()):
+        for start, stop in sorted(spans[i] for i in np.flatnonzero(meets)):
             if offset + size <= start:
                 break
             offset = max(offset, stop)
-        spans[k] = offset, offset + size
-    placed = [Buffer(need, int(span[0])) for need, span in zip(ordered, spans, strict=True)]
+        spans.append((offset, offset + size))
+    placed = [Buffer(need, span[0]) for need, span in zip(ordered, spans, strict=True)]
     order = {category: i for i, category in enumerate(CATEGORIES)}
     return Plan(tuple(sorted(placed, key=lambda b: (order[b.category], b.offset))))
 
@@ -186,7 +186,8 @@ def fullest(needs: Iterable[Need]) -> tuple[int, int, int]:
     """
     kept = list(needs)
     lives = np.array([(*n.stages, *n.phases) for n in kept], np.int64).reshape(-1, 4)
-    sizes = np.array([aligned(n.spec.nbytes) for n in kept], np.int64)
+    # Whole numbers up to 2**53, and not too small for any width that somebody may ask for.
+    sizes = np.array([float(aligned(n.spec.nbytes)) for n in kept])
     most = (0, 0, 0)
     for stage in np.unique(lives[:, 0]):
         now = (lives[:, 0] <= stage) & (stage <= lives[:, 1])

@@ -181,3 +181,9 @@ def test_neighbours_take_turns_in_the_same_places_however_many_they_are():
     }
 
     assert peaks == {2 * 640}
+
+
+def test_a_width_beyond_64_bits_is_planned_and_summed():
+    huge = Need("huge", TensorSpec((1 << 70,), "float32"), "weights")
+
+    assert place([huge]).peak == most_alive([huge]) == 1 << 72
