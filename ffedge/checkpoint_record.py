@@ -27,6 +27,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from .disk import DiskFile
+from .errors import CheckpointError
 
 Array = np.ndarray[Any, Any]
 
@@ -91,6 +92,7 @@ class Writer:
 def read_record(file: BinaryIO, first: int, size: int) -> Record | None:
     """The record at byte ``first`` of a file of ``size`` bytes, checked to its end; None if torn.
 
+    Raises CheckpointError for a whole one of another format.
     Nothing is allocated by what it says of itself before that has been held against ``size``.
     """
     file.seek(first)
@@ -99,7 +101,7 @@ def read_record(file: BinaryIO, first: int, size: int) -> Record | None:
         return None
     magic, version, kind, sequence, length, payload = HEAD.unpack(head)
     end = first + HEAD.size + length + payload + TAIL.size
-    if (magic, version) != (MAGIC, FORMAT) or kind not in (BASE, DELTA):
+    if magic != MAGIC or kind not in (BASE, DELTA):
         return None
     if length > MAX_JSON or end > size:
         return None
@@ -109,6 +111,11 @@ def read_record(file: BinaryIO, first: int, size: int) -> Record | None:
         found = zlib.crc32(piece, found)
     if file.read(TAIL.size) != TAIL.pack(found):
         return None
+    if version != FORMAT:
+        raise CheckpointError(
+            f"checkpoint: expected a training state of format {FORMAT}, got format {version}; a "
+            "newer ffedge wrote it: update ffedge, or remove the folder to begin anew"
+        )
     try:
         about = json.loads(text)
         facts, table = about["facts"], about["arrays"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -131,6 +131,14 @@ class Trainer:
             name: self.file.array(name, spec) if self._streamer.moves(name) else self.arena[name]
             for name, spec in needs.items()
         }
+
+    def begin_with(self, params: Mapping[str, Array]) -> None:
+        """Take a model's parameters, its scaler's among them, instead of random ones."""
+        for name, array in params.items():
+            if self._streamer is not None and self.file is not None and self._streamer.moves(name):
+                self.file.write(self.file.place(name), [array.data.cast("B")])
+            else:
+                self.arena[name][...] = array
 
     @property
     def bytes_read(self) -> int:

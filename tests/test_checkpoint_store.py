@@ -254,3 +254,12 @@ def test_a_folder_that_cannot_be_made_is_refused_in_words(tmp_path):
         lock(tmp_path / "file" / "below"),
     ):
         pass
+
+
+def test_a_whole_state_of_another_format_is_refused_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr("ffedge.checkpoint_record.FORMAT", 2)
+    store_of(tmp_path).save({"n": 1}, arrays(1))
+    monkeypatch.undo()
+
+    with pytest.raises(CheckpointError, match="expected a training state of format 1, got format"):
+        store_of(tmp_path).peek()

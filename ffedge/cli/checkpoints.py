@@ -51,13 +51,18 @@ def check_checkpoints(options: argparse.Namespace) -> None:
 
 @contextmanager
 def open_checkpoints(
-    options: argparse.Namespace, trainer: Trainer, data: Dataset, validation: Dataset | None
-) -> Iterator[Checkpoints | None]:
-    """The checkpoints that the options ask for; nobody else has the folder meanwhile."""
+    options: argparse.Namespace, trainer: Trainer, data: Dataset, validation: Dataset | None,
+    start: str,
+) -> Iterator[Checkpoints | None]:  # fmt: skip
+    """The checkpoints that the options ask for; nobody else has the folder meanwhile.
+
+    start: what tells the model apart that the training begins with.
+    """
     if not options.checkpoint:
         yield None
         return
     run = fingerprint(trainer.network, trainer.recipe, data, validation, trainer.run.capacity)
+    run += start
     title = f"{data.name}, {trainer.network.short_text}, seed {trainer.recipe.seed}"
     with lock(options.checkpoint):
         kept = Checkpoints(

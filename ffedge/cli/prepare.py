@@ -56,10 +56,12 @@ def split_validation(data: Dataset, share: float | None) -> tuple[Dataset, Datas
     return data.split(share, 0)
 
 
-def prepare(options: argparse.Namespace, data: Dataset) -> tuple[Choice, Recipe]:
+def prepare(
+    options: argparse.Namespace, data: Dataset, network: Network | None = None
+) -> tuple[Choice, Recipe]:
     """The plan of the options, with every default filled in, and the recipe as it was asked for.
 
-    Raises BudgetError if no plan keeps the budget.
+    network: if it is given already. Raises BudgetError if no plan keeps the budget.
     """
     rule = NAMED_RULES[options.rule]
     batch = options.batch_size or min(choose_batch(data.n_samples), data.n_samples)
@@ -68,6 +70,8 @@ def prepare(options: argparse.Namespace, data: Dataset) -> tuple[Choice, Recipe]
         scaling=choose_scaling(data),
     )  # fmt: skip
     recipe = recipes[0]
+    if network is not None:
+        return choose_plan(options, network, recipes), recipe
     classes, precision = len(data.classes), options.precision
     parts = choose_parts(data, recipe.scaling) if precision == "int8" else 1
     hidden = options.hidden

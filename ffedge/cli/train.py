@@ -17,7 +17,7 @@ from ..checkpointing import Checkpoints
 from ..enforcement import SLACK, Enforcement, enforced, warm_up
 from ..memory import process_peak_bytes
 from ..model import Model
-from ..model_file import load_model, save_model
+from ..model_file import read_model, save_model
 from ..planner import Choice
 from ..progress import Progress
 from ..recipe import Recipe
@@ -33,6 +33,7 @@ from .checkpoints import (
 from .options import check_writable
 from .prepare import add_training, open_trainer, prepare, split_validation
 from .progress import ProgressLine
+from .start import add_start, identity_of, open_start
 
 NAME = "train"
 HELP = "Train a model on a data set, inside a byte budget."
@@ -46,6 +47,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Data, recipe, budget and what to write."""
     add_training(parser)
+    add_start(parser)
     add_checkpoints(parser)
     parser.add_argument("--enforce", action="store_true",
                         help="let the system refuse the process any memory beyond the plan: a "
@@ -66,7 +68,8 @@ def run(options: argparse.Namespace) -> int:
                 cache_dir=options.cache_dir, progress=line.reading,
             )  # fmt: skip
             rest, validation = split_validation(data, options.validation)
-            choice, asked = prepare(options, rest)
+            start = open_start(options, data)
+            choice, asked = prepare(options, rest, None if start is None else start.network)
             output = options.output or f"{re.sub(r'[^A-Za-z0-9._-]+', '_', data.name)}.ffedge"
             for path in filter(None, (output, options.export)):
                 check_writable(path, "train")
@@ -74,13 +77,17 @@ def run(options: argparse.Namespace) -> int:
                 _announce(choice, asked, data, rest, test, options)
             with _limited(options.enforce, choice, rest, test) as limit:
                 trainer = files.enter_context(open_trainer(choice, data, options.budget, output))
-                kept = files.enter_context(open_checkpoints(options, trainer, rest, validation))
+                kept = files.enter_context(
+                    open_checkpoints(options, trainer, rest, validation, identity_of(start))
+                )
                 resume = None
                 if kept is not None:
                     resume = kept.resume(must=options.resume)
                     if not options.json:
                         _announce_resume(kept)
-                if resume is None:
+                if start is not None:
+                    trainer.begin_with(start.params)
+                elif resume is None:
                     trainer.learn_scaling(rest)
                 after_step = None if kept is None else kept.after_step
                 last: Progress | None = None
@@ -111,7 +118,7 @@ def run(options: argparse.Namespace) -> int:
             # The model is in place: the next command begins anew.
             kept.store.clear()
     if options.export:
-        report["export"] = _export(model if model.params else load_model(output), options.export)
+        report["export"] = _export(model, output, options.export)
     report["total_seconds"] = time.perf_counter() - started
     report["library"] = None if stopped else begin_library()
     print(json.dumps(report) if options.json else _summary(report))
@@ -204,7 +211,9 @@ def _announce(
         f"{data.n_samples - rest.n_samples:,} to validate{tests}; "
         f"{data.width} features, {len(data.classes)} classes"
     )
-    chosen = "" if options.hidden else ", chosen to fit" if options.budget else ", the default"
+    chosen = ", chosen to fit" if options.budget else ", the default"
+    if options.hidden or options.start:
+        chosen = ""
     print(f"network  {network.short_text}{chosen}; {network.precision}, rule {options.rule}, "
           f"{recipe.optimizer.name}, batch {recipe.batch_size}, {recipe.epochs} epochs, "
           f"{recipe.schedule}")  # fmt: skip
@@ -241,9 +250,13 @@ def _report(trainer: Trainer, last: Progress, model: Model, budget: int | None) 
     }  # fmt: skip
 
 
-def _export(model: Model, path: str) -> dict[str, Any]:
+def _export(model: Model, output: str, path: str) -> dict[str, Any]:
     from ..export import export_onnx
 
+    if not model.params:
+        # Its layers lay in the file that is the model now.
+        with open(output, "rb") as file:
+            model = read_model(file, output)
     report = export_onnx(model, path)
     return {
         "path": path, "bytes": report.nbytes, "checked_with": list(report.checked_with),
