@@ -1,5 +1,6 @@
 """Files that once got through a reader, cut down to what mattered."""
 
+import gzip
 import json
 import struct
 import tracemalloc
@@ -7,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+from conftest import memory_below
 from fuzzing import seeds
 
 from ffedge import cli
@@ -130,6 +132,37 @@ def test_a_refusal_is_one_line_whatever_the_file_says(tmp_path, capsys):
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert said[:-1].isprintable()
+
+
+def test_a_few_bytes_of_gz_do_not_become_many_in_memory(tmp_path):
+    path = tmp_path / "x.csv.gz"
+    path.write_bytes(gzip.compress(b"1," + b"0" * (8 << 20) + b"\n1,2\n"))
+
+    with (
+        memory_below(16 << 20),
+        pytest.raises(DataError, match=r"line 1: expected a record of at most 2,1\d\d,\d\d\d B"),
+    ):
+        load(path)
+
+
+def test_the_widest_table_can_be_packed_as_tightly_as_it_gets(tmp_path):
+    path = tmp_path / "x.csv.gz"
+    row = ",".join(["0.0000000000000e+00"] * 99_999)
+    path.write_bytes(gzip.compress(f"{row},0\n{row},1\n".encode(), mtime=0))
+
+    train, _ = load(path)
+
+    assert train.features.shape == (2, 99_999)
+
+
+def test_a_column_with_an_endless_name_is_quoted_in_few_words(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("a" * 60_000 + ",b\nx,1\n")
+
+    with pytest.raises(DataError, match="line 2, column 'aaa") as refusal:
+        load(path)
+
+    assert len(str(refusal.value)) < 1000
 
 
 @pytest.mark.parametrize("value", [np.float32(3), np.uint8(3)])

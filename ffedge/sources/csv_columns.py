@@ -63,7 +63,7 @@ class Layout:
 
     def column(self, number: int) -> str:
         """A column in an error message."""
-        return f"column {number}" if self.names is None else f"column {self.names[number]!r}"
+        return f"column {number}" if self.names is None else f"column {self.names[number]!r:.80}"
 
     def feature_names(self) -> tuple[str, ...] | None:
         """The names of the feature columns, None without a header."""

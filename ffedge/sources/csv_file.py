@@ -107,7 +107,7 @@ def _read(
         meter = FileMeter(progress, raw)
         stream: Any = gzip.GzipFile(fileobj=raw) if compressed else raw
         with closing(stream):
-            lines = Lines(stream, where)
+            lines = Lines(stream, where, os.fstat(raw.fileno()).st_size if compressed else None)
             header = first_line(lines.peek_record_start(), where)
             layout = choose(header, where)
             if layout is None:

@@ -12,19 +12,27 @@ from .spool import Meter, Progress
 from .stored import refusing
 
 MAX_RECORD_BYTES = 16 << 20
+# A few KB of .gz can hold a line of any length; MAX_COLUMNS zeros fit here, with their digits.
+_PACKED_RECORD_BYTES = 2 << 20
 MAX_COLUMNS = 100_000
 
 
 class Lines:
-    """The lines of a file as text, for csv.reader, with bounds on what one record may hold."""
+    """The lines of a file as text, for csv.reader, with bounds on what one record may hold.
 
-    def __init__(self, stream: BinaryIO, where: str) -> None:
+    packed: bytes of the file if it is compressed; a record of few of them is bounded further.
+    """
+
+    def __init__(self, stream: BinaryIO, where: str, packed: int | None = None) -> None:
         self.delimiter = ""
         self.number = 0
         self._stream = stream
         self._where = where
         self._record_bytes = 0
         self._record_cells = 0
+        self._most = MAX_RECORD_BYTES
+        if packed is not None:
+            self._most = min(self._most, _PACKED_RECORD_BYTES + 4 * packed)
         self._peeked: str | None = None
 
     def peek_record_start(self) -> str:
@@ -48,15 +56,15 @@ class Lines:
             return line
         number = self.number + 1
         with refusing(f"{self._where}: line {number}"):
-            raw = self._stream.readline(MAX_RECORD_BYTES + 1)
+            raw = self._stream.readline(self._most + 1)
         if not raw:
             raise StopIteration
         self.number = number
         self._record_bytes += len(raw)
-        if self._record_bytes > MAX_RECORD_BYTES:
+        if self._record_bytes > self._most:
             raise DataError(
                 f"{self._where}: line {number}: expected a record of at most "
-                f"{MAX_RECORD_BYTES:,} B, got more; a quote may be left open"
+                f"{self._most:,} B, got more; a quote may be left open"
             )
         try:
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8")

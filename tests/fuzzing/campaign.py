@@ -203,8 +203,8 @@ def _work(
     targets: dict[str, Target], seed: int, folder: Path, pipe: Connection, shared: Any
 ) -> None:
     # The parent decides when to stop; a terminal's interrupt reaches all of them.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     folder.mkdir(parents=True, exist_ok=True)
     place.folder = folder
     # What readers spool without being told where.

@@ -7,6 +7,7 @@ another exception, a warning, an allocation out of proportion, too much time, an
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import resource
 import signal
@@ -25,8 +26,9 @@ Reader = Callable[[bytes], None]
 
 MIB = 1 << 20
 
-#: Bytes that a reader may hold whatever the input: chunks of 1 MiB and their conversions.
-BASE_BYTES = 12 * MIB
+#: Bytes that a reader may hold whatever the input: chunks of 1 MiB and their conversions, and some
+#: copies of a line of 2 MiB out of a .gz.
+BASE_BYTES = 20 * MIB
 
 #: Bytes beyond that for each byte of the input: an empty list of 3 characters takes 64.
 PROPORTION = 48
@@ -51,6 +53,8 @@ FORBIDDEN = (
     "sqlite3.", "pty.", "cpython.run_", "sys.setprofile", "sys.settrace", "signal.pthread_kill",
 )  # fmt: skip
 
+
+_M_MMAP_THRESHOLD = -3
 
 #: What is allowed in the reader's own folder, and how many paths it takes.
 _IN_THE_FOLDER = {"os.remove": 1, "os.rmdir": 1, "os.mkdir": 1, "os.truncate": 1, "os.rename": 2}
@@ -178,6 +182,8 @@ def watch_process(folder: Path) -> None:
     Their memory is limited by the system too, which also counts what Python does not see.
     """
     _state.folder = str(folder.resolve())
+    # Else the C library keeps up to 64 MiB of what was freed, which would look like a leak.
+    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, MIB)
     sys.addaudithook(_audit)
 
 
