@@ -22,6 +22,7 @@ from ..planner import Choice, Pace, choose
 from ..recipe import Recipe
 from ..rules import NAMED_RULES
 from ..sources import Dataset
+from ..sources.spool import disk_folder
 from ..trainer import Trainer
 from ..training_file import TrainingFile
 from .options import add_budget, add_data, add_recipe, read_recipes, widths_argument
@@ -111,6 +112,6 @@ def open_trainer(
         network, {}, data.classes, data.feature_shape, data.feature_names,
         {"recipe": recipe.describe(), "data": data.name},
     )  # fmt: skip
-    with TemporaryFile() if output is None else atomic_write(output) as file:
+    with TemporaryFile(dir=disk_folder()) if output is None else atomic_write(output) as file:
         lying = TrainingFile(file, model, recipe)
         yield Trainer(network, recipe, budget=budget, streaming=streaming, file=lying)

@@ -66,7 +66,7 @@ class Spool:
     def __init__(self, where: str, cache_dir: PathLike | None, needed: int = 0) -> None:
         self.nbytes = 0
         self._where = where
-        self._folder = _folder(cache_dir)
+        self._folder = disk_folder(cache_dir)
         self._checked = 0
         self._refuse_a_full_disk(needed)
         try:
@@ -155,7 +155,8 @@ class Meter:
             self._progress(self._done, self._total)
 
 
-def _folder(cache_dir: PathLike | None) -> Path:
+def disk_folder(cache_dir: PathLike | None = None) -> Path:
+    """Where temporary files of any size may lie; see ``Spool``."""
     if cache_dir is not None:
         return Path(cache_dir)
     if "TMPDIR" not in os.environ and os.access("/var/tmp", os.W_OK):
