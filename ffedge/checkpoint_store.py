@@ -275,7 +275,9 @@ class CheckpointStore:
         file.seek(record.start)
         end = record.start + record.payload
         while file.tell() < end:
-            offset, length = PIECE.unpack(file.read(PIECE.size))
+            head = file.read(PIECE.size)
+            # A piece that is cut off lies nowhere.
+            offset, length = PIECE.unpack(head) if len(head) == PIECE.size else (2**64, 0)
             for view in views:
                 if offset < len(view):
                     break

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_cli import ROOT
 
-from ffedge.checkpoint_record import CHUNK, HEAD, MAGIC, read_record
+from ffedge.checkpoint_record import CHUNK, DELTA, HEAD, MAGIC, Writer, read_record
 from ffedge.checkpoint_store import BLOCK, CheckpointStore, lock, marks_of
 from ffedge.errors import CheckpointError, ConfigError
 
@@ -263,3 +263,20 @@ def test_a_whole_state_of_another_format_is_refused_by_name(tmp_path, monkeypatc
 
     with pytest.raises(CheckpointError, match="expected a training state of format 1, got format"):
         store_of(tmp_path).peek()
+
+
+@pytest.mark.parametrize("payload", [b"", b"x" * 15, b"\xff" * 16, b"\0" * 8 + b"\xff" * 8])
+def test_a_whole_record_of_pieces_that_are_none_is_refused(tmp_path, payload):
+    store_of(tmp_path).save({"n": 1}, arrays(1))
+    path = tmp_path / files(tmp_path)[0]
+    with open(path, "ab") as file:
+        writer = Writer(file, DELTA, 2, {"facts": {"n": 2}, "arrays": []}, len(payload))
+        if payload:
+            writer.write(payload)
+        writer.finish()
+
+    if not payload:
+        assert loaded(tmp_path)[0] == {"n": 2}
+        return
+    with pytest.raises(CheckpointError, match="expected changes inside the arrays"):
+        loaded(tmp_path)
