@@ -191,3 +191,14 @@ def test_mutated_idx_files_load_or_are_refused(tmp_path, edits, tail, inside, co
         train, _ = load(path)
         assert isinstance(train, Dataset)
         assert train.features.shape == (6, train.width)
+
+
+def test_a_signalling_nan_among_the_labels_is_refused_without_a_warning(tmp_path):
+    labels = np.zeros(6, ">f4")
+    path = write_pair(tmp_path)
+    content = bytearray(idx_bytes(labels, ">f4"))
+    content[-4:] = bytes.fromhex("7f800001")
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(content)
+
+    with pytest.raises(DataError, match="expected whole numbers or texts"):
+        load(path)

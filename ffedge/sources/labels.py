@@ -140,8 +140,9 @@ def _plain(values: NDArray[Any], where: str, row: int) -> NDArray[Any]:
     if kind == "U":
         return _checked_texts(values.astype(values.dtype.newbyteorder("=")), where, row)
     if kind == "f":
-        values = values.astype(np.float64)
+        # A signalling NaN warns already when it is widened.
         with np.errstate(invalid="ignore"):
+            values = values.astype(np.float64)
             good = (np.abs(values) < 2.0**63) & (np.floor(values) == values)
         _refuse_first(~good, values, where, row, "whole numbers or texts")
         return values.astype(np.int64)
