@@ -276,3 +276,16 @@ def test_nothing_is_left_behind(tmp_path):
     for folder in left:
         shutil.rmtree(folder, ignore_errors=True)
     assert not left
+
+
+def test_processes_are_replaced_now_and_then_and_no_input_is_lost():
+    words = ["--executions", "1300", "--target", "idx", "--seed", "5", "--json"]
+    path = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); "
+
+    kept, replaced = (
+        json.loads(fuzz(*words, before=f"{path}import fuzzing.campaign as c; {more}"))
+        for more in ("pass", "c._RENEWED = 200")
+    )
+
+    assert kept["executions"] == replaced["executions"] == 1300
+    assert kept["targets"] == replaced["targets"]

@@ -234,7 +234,8 @@ def test_descriptors_go_with_their_arrays(fake):
     for size in range(1, 50):
         call(np.zeros((size, 2), np.int16), 1, 1.0)
 
-    assert len(foreign._kept) == before
+    # Others, of tests before this one, may go meanwhile.
+    assert len(foreign._kept) <= before
 
 
 def test_an_array_is_not_kept_alive(fake):

@@ -34,6 +34,10 @@ TRACED = 8
 #: Inputs that a child takes at once.
 _BLOCK = 200
 
+#: Inputs after which a process is replaced: what the harness itself keeps in it, about 1 KB each,
+#: would be taken for a reader's leak in the end.
+_RENEWED = 40_000
+
 _LIMIT = 1 << 62
 
 #: Bytes that the system lets a reader have while its allocations are counted.
@@ -134,6 +138,7 @@ class _Child:
         self._targets, self._seed, self._folder = targets, seed, folder
         self._shared = multiprocessing.get_context("fork").RawValue(_Shared)
         self.block: tuple[int, int] | None = None
+        self._read = 0
         self._start()
 
     def _start(self) -> None:
@@ -149,7 +154,12 @@ class _Child:
 
     def give(self, block: tuple[int, int]) -> None:
         """Inputs first..last-1."""
+        if self._read >= _RENEWED:
+            self.end()
+            self._start()
+            self._read = 0
         self.block = block
+        self._read += block[1] - block[0]
         self.pipe.send(block)
 
     def listen(self, result: Result, names: list[str], standstill: float) -> tuple[int, int] | None:
