@@ -1,6 +1,7 @@
 """When checkpoints are due, what they may write, and that a run goes on with the same bits."""
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -305,3 +306,20 @@ def test_the_arrays_survive_exactly(tmp_path):
         if buffer.category in ("weights", "optimizer state"):
             one, other = trainer.arena[buffer.name], again.arena[buffer.name]
             assert np.array_equal(one, other), buffer.name
+
+
+def test_a_state_of_a_megabyte_is_taken_up_in_half_a_second(tmp_path):
+    data = clouds(64, 9, 3)
+    network, recipe = network_of("int8", "readout", (700, 1300)), recipe_of("sgd", "sweep")
+    trainer, _, _ = run(tmp_path / "a", data, network, recipe)
+    again = Trainer(network, recipe, checkpoint=True)
+    run_id = fingerprint(network, recipe, data, None, again.run.capacity)
+    every = Every(steps=1)
+    kept = Checkpoints(str(tmp_path / "a"), again, 64, run_id, "clouds", every=every)
+
+    started = time.perf_counter()
+    kept.resume().apply(again)
+    seconds = time.perf_counter() - started
+
+    assert sum(array.nbytes for array in trainer.params.values()) > 900_000
+    assert seconds < 0.5
