@@ -2,7 +2,7 @@
 
     python tools/bench_resume.py [--hidden 700,600] [--folder FOLDER] [--json]
 
-An int8 network on MNIST's 784 inputs, with a newest file of one whole state and some saves behind it.
+An int8 network on MNIST's 784 inputs; the newest file holds a whole state and some saves behind it.
 """
 
 from __future__ import annotations
