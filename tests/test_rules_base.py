@@ -152,3 +152,9 @@ def test_the_ends_of_the_smoothings_range_are_accepted(smoothing):
 def test_the_base_of_the_rules_neither_trains_nor_scores(call):
     with pytest.raises(TypeError, match=r"^(Rule|ClassRule) (does not|has no) \w+$"):
         call()
+
+
+@pytest.mark.parametrize(("kind", "field"), [(Readout, "frozen"), (Group, "squared")])
+def test_a_switch_that_is_none_is_refused(kind, field):
+    with pytest.raises(ConfigError, match=f"expected {field} True or False, got"):
+        kind(**{field: "\0"})

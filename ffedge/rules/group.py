@@ -36,6 +36,8 @@ class Group(ClassRule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.squared, bool):
+            raise ConfigError(f"Group: expected squared True or False, got {self.squared!r:.40}")
         if self.sharpness is not None and not 0.0 < self.sharpness <= 1000.0:
             raise ConfigError(f"Group: expected sharpness above 0 to 1000, got {self.sharpness!r}")
 

@@ -35,6 +35,8 @@ class Readout(ClassRule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.frozen, bool):
+            raise ConfigError(f"Readout: expected frozen True or False, got {self.frozen!r:.40}")
         if not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
             raise ConfigError(f"Readout: expected seed in 0..2**32-1, got {self.seed!r}")
 
