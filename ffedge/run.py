@@ -48,6 +48,11 @@ class Visits(Protocol):
         """The pass is over."""
 
 
+def bound_params(arena: Arena, network: Network, index: int, suffix: str) -> dict[str, Array]:
+    """A layer's parameters by name, as views of the buffers of that suffix."""
+    return {name: arena[f"layer{index}.{name}{suffix}"] for name in parameters(network, index)}
+
+
 class LayerRun:
     """One layer with its arrays: parameters, activity, delta and optimiser state.
 
@@ -80,9 +85,7 @@ class LayerRun:
 
     def bind(self, suffix: str = "") -> None:
         """Take the parameters from the buffers of that suffix; see ``StreamedLayer``."""
-        names = parameters(self._run.network, self.index)
-        arena = self._run.arena
-        self.params = {name: arena[f"layer{self.index}.{name}{suffix}"] for name in names}
+        self.params = bound_params(self._run.arena, self._run.network, self.index, suffix)
         self.weight, self.bias = self.params["weight"], self.params["bias"]
 
     def initialize(self, seed: int) -> None:

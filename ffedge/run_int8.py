@@ -154,6 +154,11 @@ class Int8Run:
         """Samples that can be brought in at once: one batch, or a few small ones."""
         return len(self.labels)
 
+    @property
+    def first_input(self) -> Array:
+        """What the first layer of a training pass takes in."""
+        return self.input if self.first == 0 else self.layers[self.first - 1].out
+
     def train_batch(self, count: int) -> None:
         """Train the active layers on ``count`` fetched samples; with two threads, begin to."""
         assert self.recipe is not None
@@ -165,8 +170,9 @@ class Int8Run:
                 self._pipeline = Pipeline(self)
             self._pipeline.train(count, rate)
         else:
-            x = self.input if self.first == 0 else self.layers[self.first - 1].out
-            self.train_layers(self.first, self.last_active + 1, x, self.labels, count, rate)
+            self.train_layers(
+                self.first, self.last_active + 1, self.first_input, self.labels, count, rate
+            )
         if self.visits is not None:
             self.visits.end()
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .arena import Arena
-from .buffers import parameters
 from .kernels import random
 from .kernels.int8 import dense, group, normalize, readout, start, step, stream
 from .kernels.int8.classes import class_errors
 from .kernels.int8.input import INPUT_EXP
 from .layers import OUTPUT_EXP, readout_exponent, weight_exponent
 from .rules import Group, Readout
+from .run import bound_params
 from .scales_int8 import layer_seed, rate_of, scales_of, smallest_group
 from .streamer import Streamer
 from .streaming import bounds
@@ -68,9 +68,7 @@ class Int8Layer:
 
     def bind(self, suffix: str = "") -> None:
         """Take the parameters from the buffers of that suffix; see ``StreamedLayer``."""
-        names = parameters(self._run.network, self.index)
-        arena = self._run.arena
-        self.params = {name: arena[f"layer{self.index}.{name}{suffix}"] for name in names}
+        self.params = bound_params(self._run.arena, self._run.network, self.index, suffix)
         self.weight, self.bias = self.params["weight"], self.params["bias"]
 
     def initialize(self, seed: int) -> None:

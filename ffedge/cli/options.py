@@ -16,7 +16,9 @@ from ..optimizers import OPTIMIZERS, named_optimizer
 from ..recipe import SCHEDULES, Recipe
 from ..rules import NAMED_RULES
 from ..scaling import KINDS
+from ..sources import Dataset, load
 from ..units import parse_bytes
+from .progress import ProgressLine
 
 T = TypeVar("T")
 
@@ -58,6 +60,14 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", metavar="FOLDER", help="where to look for mnist and the like")
     parser.add_argument("--cache-dir", metavar="FOLDER",
                         help="folder for the temporary file of compressed data")  # fmt: skip
+
+
+def read_data(options: argparse.Namespace, line: ProgressLine) -> tuple[Dataset, Dataset | None]:
+    """Training and test part of the data of ``add_data``, with progress on ``line``."""
+    return load(
+        options.data, label=options.label, data_dir=options.data_dir,
+        cache_dir=options.cache_dir, progress=line.reading,
+    )  # fmt: skip
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:

@@ -11,9 +11,8 @@ from typing import Any
 from ..atomic import atomic_write
 from ..errors import BudgetError, ConfigError
 from ..profiling.file import compare, load_profile, save_profile
-from ..sources import load
 from ..units import show_bytes
-from .options import argument, check_writable
+from .options import argument, check_writable, read_data
 from .prepare import add_training, open_trainer, prepare, split_validation
 from .profile_text import report
 from .progress import ProgressLine
@@ -90,10 +89,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     from ..profiling.measure import profile_training
 
     with ProgressLine(quiet=options.json) as line:
-        data, _ = load(
-            options.data, label=options.label, data_dir=options.data_dir,
-            cache_dir=options.cache_dir, progress=line.reading,
-        )  # fmt: skip
+        data, _ = read_data(options, line)
         rest, validation = split_validation(data, options.validation)
         choice, _ = prepare(options, rest)
         with open_trainer(choice, data, options.budget) as trainer:

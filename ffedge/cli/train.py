@@ -21,7 +21,7 @@ from ..model_file import read_model, save_model
 from ..planner import Choice
 from ..progress import Progress
 from ..recipe import Recipe
-from ..sources import Dataset, load
+from ..sources import Dataset
 from ..trainer import Trainer
 from ..units import show_bytes
 from .checkpoints import (
@@ -30,7 +30,7 @@ from .checkpoints import (
     open_checkpoints,
     stop_on_signals,
 )
-from .options import check_writable
+from .options import check_writable, read_data
 from .prepare import add_training, open_trainer, prepare, split_validation
 from .progress import ProgressLine
 from .start import add_start, identity_of, open_start
@@ -63,10 +63,7 @@ def run(options: argparse.Namespace) -> int:
     check_checkpoints(options)
     with ExitStack() as files:
         with ProgressLine(quiet=options.json) as line:
-            data, test = load(
-                options.data, label=options.label, data_dir=options.data_dir,
-                cache_dir=options.cache_dir, progress=line.reading,
-            )  # fmt: skip
+            data, test = read_data(options, line)
             rest, validation = split_validation(data, options.validation)
             start = open_start(options, data)
             choice, asked = prepare(options, rest, None if start is None else start.network)
