@@ -12,15 +12,13 @@ from typing import Any
 import numpy as np
 
 from .buffers_int8 import padded
-from .kernels import batch
 from .network import Network
+from .run import choose
 from .run_int8 import AnyRun, Int8Run
 from .sources import Dataset
 from .training_file import TrainingFile
 
 Array = np.ndarray[Any, Any]
-
-_ALL_ROWS = np.empty(0, np.int32)
 
 #: Steps of a stored float32 activity per root mean square.
 STEPS = np.float32(16.0)
@@ -56,16 +54,13 @@ class KeptOutputs:
 
     def fetch(self, first: int, count: int, order: int | None) -> None:
         """Bring in samples first..first+count-1 (of permutation ``order``), for the next layer."""
-        run, data = self._run, self._data
+        run = self._run
         if self.layer is None:
-            run.fetch(data, first, count, shuffle=order)
+            run.fetch(self._data, first, count, shuffle=order)
             return
         if run.visits is not None:
             run.visits.begin()
-        subset = _ALL_ROWS if data.rows is None else data.rows
-        seed = 0 if order is None else order
-        batch.choose_rows(first, count, data.n_samples, seed, order is not None, run.chosen)
-        batch.fetch_labels(data.labels, subset, run.chosen, count, run.labels)
+        choose(run, self._data, first, count, order)
         rows = self._buffer(self.layer)
         for n in range(count):
             place = self._start + int(run.chosen[n]) * self._stride

@@ -48,7 +48,7 @@ class Choice:
     recipe: the one asked for, or another of those allowed. streaming: None if all is resident.
     reads, writes: bytes of layers that move in an average step. slowdown: predicted time over that
     of the recipe asked for with everything in memory. least: the smallest budget in bytes that
-    would work, with any of the recipes.
+    would work, with any of the recipes. checkpoint: whether the plan has room for checkpoints.
     """
 
     network: Network
@@ -59,6 +59,7 @@ class Choice:
     writes: int
     slowdown: float
     least: int
+    checkpoint: bool = False
 
     def describe(self) -> dict[str, Any]:
         """JSON types; all sizes in bytes."""
@@ -125,7 +126,15 @@ def choose(
     if budget is None:
         plan = plan_training(network, asked, checkpoint=checkpoint)
         return Choice(
-            network, asked, None, plan, 0, 0, 1.0, _least(network, recipes, stream, checkpoint)
+            network,
+            asked,
+            None,
+            plan,
+            0,
+            0,
+            1.0,
+            _least(network, recipes, stream, checkpoint),
+            checkpoint,
         )
     reference = _Cost(network, asked, None, pace).seconds
     options: list[tuple[float, int, Recipe, _Way]] = []
@@ -146,7 +155,7 @@ def choose(
             cost = _Cost(network, recipe, streaming, pace)
             return Choice(
                 network, recipe, streaming, plan, cost.reads, cost.writes,
-                cost.seconds / reference, _least(network, recipes, stream, checkpoint),
+                cost.seconds / reference, _least(network, recipes, stream, checkpoint), checkpoint,
             )  # fmt: skip
     least = _least(network, recipes, stream, checkpoint)
     fixed = not stream or min(recipe.batch_size for recipe in recipes) > 1

@@ -6,7 +6,7 @@ A rule sees ``run`` (the buffers of the step) and ``run.layers`` (a layer's arra
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from .scaling import LIMIT
 from .sources import Dataset
 from .streamer import Streamer
 from .streaming import bounds
+
+if TYPE_CHECKING:
+    from .run_int8 import Int8Run
 
 Array = np.ndarray[Any, Any]
 
@@ -51,6 +54,17 @@ class Visits(Protocol):
 def bound_params(arena: Arena, network: Network, index: int, suffix: str) -> dict[str, Array]:
     """A layer's parameters by name, as views of the buffers of that suffix."""
     return {name: arena[f"layer{index}.{name}{suffix}"] for name in parameters(network, index)}
+
+
+def choose(run: Run | Int8Run, data: Dataset, first: int, count: int, shuffle: int | None) -> Array:
+    """Put the numbers of samples first..first+count-1 (of permutation ``shuffle``) and their labels
+    into ``run.chosen`` and ``run.labels``; the data's own rows as the kernels take them.
+    """
+    subset = _ALL_ROWS if data.rows is None else data.rows
+    seed = 0 if shuffle is None else shuffle
+    batch.choose_rows(first, count, data.n_samples, seed, shuffle is not None, run.chosen)
+    batch.fetch_labels(data.labels, subset, run.chosen, count, run.labels)
+    return subset
 
 
 class LayerRun:

@@ -18,7 +18,7 @@ from .kernels.int8 import input as int8_input
 from .kernels.int8 import step
 from .network import Network, cut_of
 from .recipe import Recipe
-from .run import Run, Visits
+from .run import Run, Visits, choose
 from .run_int8_layer import Int8Layer, Lane, SlicedInt8Layer
 from .scales_int8 import constants
 from .sources import Dataset
@@ -104,10 +104,7 @@ class Int8Run:
         """Bring samples first..first+count-1 (of permutation ``shuffle``) into the input."""
         if self.visits is not None:
             self.visits.begin()
-        subset = _ALL_ROWS if data.rows is None else data.rows
-        seed = 0 if shuffle is None else shuffle
-        batch.choose_rows(first, count, data.n_samples, seed, shuffle is not None, self.chosen)
-        batch.fetch_labels(data.labels, subset, self.chosen, count, self.labels)
+        subset = choose(self, data, first, count, shuffle)
         reader = self._reader_of(data) if shuffle is not None else None
         if reader is None:
             self._quantize(data.features, subset, count)

@@ -27,7 +27,6 @@ import argparse
 import ctypes
 import gc
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -40,6 +39,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import machine
 from memory_report import BASELINE, Row, draw, panels, shortfalls, table
 
 from ffedge.defaults import choose_parts, choose_scaling
@@ -254,21 +254,11 @@ def medians(rows: list[Row]) -> list[Row]:
 
 def conditions(options: argparse.Namespace) -> dict[str, Any]:
     """What the figures hold for."""
-    versions = {}
-    for module in ("numpy", "numba", "torch"):
-        try:
-            versions[module] = __import__(module).__version__
-        except ImportError:
-            versions[module] = None
-    model = ""
-    with suppress(OSError), open("/proc/cpuinfo") as cpuinfo:
-        names = (line for line in cpuinfo if line.startswith("model name"))
-        model = next(names, ":").split(":")[1].strip()
     return {
-        "machine": platform.machine(), "cpu": model, "cores": os.cpu_count(), "threads": 1,
+        **machine("numpy", "numba", "torch"), "cores": os.cpu_count(), "threads": 1,
         "data": Path(options.data).stem if options.data else "digits", "width": WIDTH,
         "epochs": options.epochs, "updates": options.updates, "repeats": options.repeats,
-        "statistic": "median", "python": platform.python_version(), **versions,
+        "statistic": "median",
     }  # fmt: skip
 
 

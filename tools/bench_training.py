@@ -20,7 +20,6 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUM
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from machine import machine
 
 from ffedge.errors import DataError
 from ffedge.kernels import simd
@@ -279,20 +279,10 @@ def bench(batches: list[int], seconds: float, data_dir: str | None) -> dict[str,
 
 def conditions(data: str) -> dict[str, Any]:
     """What the figures hold for."""
-    versions = {}
-    for module in ("numpy", "numba", "torch", "sklearn"):
-        try:
-            versions[module] = __import__(module).__version__
-        except ImportError:
-            versions[module] = None
-    model = ""
-    with suppress(OSError), open("/proc/cpuinfo") as cpuinfo:
-        names = (line for line in cpuinfo if line.startswith("model name"))
-        model = next(names, ":").split(":")[1].strip()
     return {
-        "machine": platform.machine(), "cpu": model, "threads": "1 (2 where named)", "data": data,
+        **machine("numpy", "numba", "torch", "sklearn"),
+        "threads": "1 (2 where named)", "data": data,
         "network": "784-500-500-10", "samples": EPOCH, "rounds": 7, "statistic": "median",
-        "python": platform.python_version(), **versions,
     }  # fmt: skip
 
 

@@ -105,8 +105,7 @@ def open_trainer(
     """
     network, recipe, streaming = choice.network, choice.recipe, choice.streaming
     if streaming is None:
-        marks = any(buffer.name == "checkpoint.marks" for buffer in choice.plan.buffers)
-        yield Trainer(network, recipe, budget=budget, checkpoint=marks)
+        yield Trainer(network, recipe, budget=budget, checkpoint=choice.checkpoint)
         return
     model = Model(
         network, {}, data.classes, data.feature_shape, data.feature_names,
