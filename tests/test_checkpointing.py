@@ -323,3 +323,24 @@ def test_a_state_of_a_megabyte_is_taken_up_in_half_a_second(tmp_path):
 
     assert sum(array.nbytes for array in trainer.params.values()) > 900_000
     assert seconds < 0.5
+
+
+def test_a_stop_that_comes_while_progress_is_shown_is_saved_too(tmp_path):
+    data = clouds(160, 9, 3)
+    network, recipe = network_of("int8", "readout"), recipe_of("sgd", "sweep")
+    whole, _, _ = run(tmp_path / "a", data, network, recipe)
+    (tmp_path / "b").mkdir()
+    trainer = Trainer(network, recipe, checkpoint=True)
+    run_id = fingerprint(network, recipe, data, None, trainer.run.capacity)
+    kept = Checkpoints(
+        str(tmp_path / "b"), trainer, 160, run_id, "clouds", every=Every(steps=1000)
+    )  # fmt: skip
+    trainer.learn_scaling(data)
+    for _ in trainer.train(data, after_step=kept.after_step, tick=float("inf")):
+        trainer.stop()
+
+    assert kept.saves == 1
+    resumed, _, again = run(tmp_path / "b", data, network, recipe)
+    assert (again.resumed.epoch, again.resumed.first) == (1, 0)
+    for name, array in whole.params.items():
+        assert resumed.params[name].tobytes() == array.tobytes(), name
