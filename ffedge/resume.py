@@ -59,7 +59,9 @@ class Resume:
     def apply(self, trainer: Trainer) -> None:
         """Read parameters and state into the arena of ``trainer``, and set its counters."""
         facts = self._facts
-        if self._store.load(arrays_of(trainer, self.cursor.turn)) != facts:
+        found = self._store.load(arrays_of(trainer, self.cursor.turn))
+        # As text: a loss that is not a number differs from itself.
+        if json.dumps(found) != json.dumps(facts):
             raise CheckpointError(
                 f"{self._store.folder}: expected the state that was found before, got another; "
                 "nothing else must use the folder"
@@ -108,6 +110,7 @@ def cursor_of(facts: dict[str, Any], trainer: Trainer, samples: int) -> Cursor:
             and first % trainer.run.capacity == 0 and (epoch < trainer.recipe.epochs or first == 0)
             and len(facts["layers"]) == len(trainer.run.layers)
             and all(len(values) == len(_ACCOUNTS) for values in facts["layers"])
+            and all(type(value) in (int, float) for values in facts["layers"] for value in values)
             and {"samples_seen", "scaled", "epochs_done", "reached", "seconds"} <= facts.keys()
         )  # fmt: skip
     except (KeyError, TypeError, ValueError):

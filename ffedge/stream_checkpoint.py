@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -16,9 +15,7 @@ import numpy as np
 
 from .checkpoint_store import CheckpointStore, lock
 from .errors import CheckpointError
-from .resume import arrays_of
-from .run import LayerRun
-from .run_int8_layer import Int8Layer
+from .resume import Cursor, Resume, arrays_of, cursor_of, facts_of
 from .trainer import Trainer
 
 Array = np.ndarray[Any, Any]
@@ -59,26 +56,16 @@ class StreamCheckpoint:
                 "this one"
             )
         trainer.run.begin_stage(None)
-        self._store.load(arrays_of(trainer, 0))
-        trainer.scaler.count = int(facts["scaled"])
-        trainer.run.samples_seen = int(facts["samples_seen"])
-        trainer.reached = len(trainer.run.layers)
-        layers: Sequence[LayerRun | Int8Layer] = trainer.run.layers
-        for layer, updates in zip(layers, facts["updates"], strict=True):
-            layer.updates = int(updates)
+        Resume(self._store, facts, cursor_of(facts, trainer, 1)).apply(trainer)
         return int(facts["n_iter"])
 
     def save(self, trainer: Trainer, classes: Array, n_iter: int) -> int:
         """Write the state; durable when this returns. The bytes written; OSError as the system."""
         if self._store is None:
             self._store = self._store_of(trainer)
-        facts = {
-            "about": _about(trainer, classes),
-            "scaled": trainer.scaler.count,
-            "samples_seen": trainer.run.samples_seen,
-            "updates": [layer.updates for layer in trainer.run.layers],
-            "n_iter": n_iter,
-        }
+        about = {"about": _about(trainer, classes), "n_iter": n_iter}
+        # A stream is always between two steps of its one endless epoch.
+        facts = facts_of(trainer, Cursor(), 0.0) | about
         return self._store.save(facts, arrays_of(trainer, 0))
 
     def _store_of(self, trainer: Trainer) -> CheckpointStore:

@@ -12,7 +12,7 @@ from ffedge.buffers import plan_training
 from ffedge.checkpointing import Checkpoints, Every, WriteLimit
 from ffedge.errors import CheckpointError, ConfigError
 from ffedge.recipe import SCHEDULES
-from ffedge.resume import fingerprint
+from ffedge.resume import Cursor, fingerprint
 from ffedge.streaming import Streaming
 from ffedge.trainer import Trainer
 
@@ -344,3 +344,34 @@ def test_a_stop_that_comes_while_progress_is_shown_is_saved_too(tmp_path):
     assert (again.resumed.epoch, again.resumed.first) == (1, 0)
     for name, array in whole.params.items():
         assert resumed.params[name].tobytes() == array.tobytes(), name
+
+
+def test_a_run_whose_loss_is_no_number_is_resumed_all_the_same(tmp_path):
+    data = clouds(50, 9, 3)
+    network, recipe = network_of("float32", "readout"), recipe_of("sgd", "sweep")
+    trainer = Trainer(network, recipe, checkpoint=True)
+    run_id = fingerprint(network, recipe, data, None, trainer.run.capacity)
+    kept = Checkpoints(
+        str(tmp_path / "a"), trainer, 50, run_id, "clouds", every=Every(steps=1)
+    )  # fmt: skip
+    trainer.run.begin_stage(None)
+    trainer.run.layers[0].loss = float("nan")
+    kept.save(Cursor(0, 0, 16), 1.0)
+
+    resume = kept.resume()
+    trainer.run.layers[0].loss = 0.0
+    resume.apply(trainer)
+
+    assert np.isnan(trainer.run.layers[0].loss)
+
+
+def test_accounts_that_are_no_numbers_are_refused(tmp_path):
+    data, recipe = clouds(50, 9, 3), recipe_of("sgd", "sweep")
+    run(tmp_path / "a", data, network_of("int8", "readout"), recipe)
+    kept = kept_of(tmp_path / "a", data, recipe)
+    facts = kept.store.peek()
+    facts["layers"][1][0] = "7"
+    kept.store.peek = lambda: facts
+
+    with pytest.raises(CheckpointError, match="expected a place inside this run"):
+        kept.resume()
