@@ -76,3 +76,12 @@ def test_two_parts_come_one_after_the_other(tmp_path, capsys):
     assert main(["stream", str(tmp_path / "d.npz"), "--json"]) == 0
 
     assert json.loads(capsys.readouterr().out)["samples"] == 90
+
+
+def test_a_model_that_could_not_be_written_is_refused_before_the_stream(tmp_path, capsys):
+    words = ["stream", "digits", "--model", str(tmp_path / "nowhere" / "m.ffedge")]
+
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert "stream: expected a folder for" in err
+    assert out == ""

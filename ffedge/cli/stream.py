@@ -16,9 +16,10 @@ from ..layers import PRECISIONS
 from ..memory import process_peak_bytes
 from ..prequential import Report, prequential, samples_of
 from ..rules import NAMED_RULES
-from ..sources import Dataset, load
+from ..sources import Dataset
 from ..units import show_bytes
-from .options import add_data, bytes_argument, widths_argument
+from .options import add_data, bytes_argument, check_writable, read_data, widths_argument
+from .progress import ProgressLine
 
 NAME = "stream"
 HELP = "Learn a data set as a stream: predict every sample, then learn from it."
@@ -50,9 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the stream and print; DataError (exit code 4) for data that cannot be used."""
-    parts = [part for part in load(
-        options.data, label=options.label, data_dir=options.data_dir, cache_dir=options.cache_dir
-    ) if part is not None]  # fmt: skip
+    if options.model is not None:
+        check_writable(options.model, "stream")
+    with ProgressLine(quiet=options.json) as line:
+        parts = [part for part in read_data(options, line) if part is not None]
     drifts: list[Drift] = []
     model = FFClassifier(
         options.hidden, rule=options.rule, precision=options.precision,
