@@ -175,6 +175,9 @@ def _learning_needs(
     for i, layer in enumerate(network.layers):
         spec = activity(layer.output_shape, rows)
         yield Need(f"layer{i}.delta", spec, "workspace", own[i], phases=(i + 1, i + 1))
+        if layer.activation.keeps_sums:
+            # Layers below the one that learns put theirs there too.
+            yield Need(f"layer{i}.sums", spec, "activations", (own[i][0], END), (i + 1, i + 1))
     if recipe.optimizer.state:
         # A bias is the weight of an input that is always 1.
         yield Need("ones", TensorSpec((1, rows, PANEL), "float32"), "workspace", always)

@@ -8,8 +8,9 @@ layers in panels, see ``activity``.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from .activations import Activation, ReLU
 from .errors import ConfigError
 from .kernels.int8.input import INPUT_EXP
 from .tensor import PANEL, TensorSpec, panels
@@ -66,9 +67,10 @@ def activity(shape: tuple[int, ...], rows: int) -> TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """A fully connected layer with ReLU. Holds sizes, never arrays.
+    """A fully connected layer. Holds sizes, never arrays.
 
     in_features, out_features: width in neurons, at least 1; in_features at most 131,071.
+    activation: one of ``ffedge.activations``.
     Raises ConfigError if a width lies outside its range.
 
     >>> Dense(784, 128).params()["weight"].nbytes
@@ -77,6 +79,7 @@ class Dense:
 
     in_features: int
     out_features: int
+    activation: Activation = field(default_factory=ReLU)
 
     def __post_init__(self) -> None:
         for name, width in (("in_features", self.in_features), ("out_features", self.out_features)):

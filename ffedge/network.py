@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
 
+from .activations import ACTIVATIONS, Activation, ReLU
+from .described import describe, parse
 from .errors import ConfigError
 from .layers import PRECISIONS, Dense
 from .rules import RULES, Readout, Rule
 
 #: More layers are refused in a description from a file.
 MAX_LAYERS = 65_536
+
+RELU = ReLU()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,16 @@ class Network:
                 f"{self.rule.label_inputs(self.classes)} label inputs"
             )
         self._check_precision()
+        self._check_activations()
         self.rule.check(self)
+
+    def _check_activations(self) -> None:
+        for i, layer in enumerate(self.layers):
+            if layer.activation != RELU and not self.rule.any_activation:
+                raise ConfigError(
+                    f"Network: expected the activation relu in layer {i}, whose derivative the "
+                    f"rule {self.rule.name} has built in, got {layer.activation.name}"
+                )
 
     def _check_form(self) -> None:
         if self.precision not in PRECISIONS:
@@ -76,6 +89,12 @@ class Network:
     def _check_precision(self) -> None:
         if self.precision == "float32":
             return
+        for i, layer in enumerate(self.layers):
+            if layer.activation != RELU:
+                raise ConfigError(
+                    "Network: expected the activation relu in int8, whose bytes hold 0 to 127, "
+                    f"got {layer.activation.name} in layer {i}"
+                )
         if self.normalize_input:
             raise ConfigError("Network: expected normalize_input False in int8, got True")
         bound = self.rule.largest_score(self)
@@ -96,11 +115,22 @@ class Network:
         normalize_input: bool = False,
         precision: str = "float32",
         input_parts: int = 1,
+        activations: Activation | Sequence[Activation] = RELU,
     ) -> Network:
-        """Fully connected layers of the given widths; label inputs and parts are added."""
+        """Fully connected layers of the given widths; label inputs and parts are added.
+
+        activations: of every layer, or one for each.
+        """
         rule = Readout() if rule is None else rule
+        each = [activations] * len(hidden) if isinstance(activations, Activation) else activations
+        if len(each) != len(hidden):
+            raise ConfigError(
+                f"Network: expected an activation for each of {len(hidden)} layers, got {len(each)}"
+            )
         widths = [features * input_parts + rule.label_inputs(classes), *hidden]
-        layers = tuple(Dense(a, b) for a, b in pairwise(widths))
+        layers = tuple(
+            Dense(a, b, kind) for (a, b), kind in zip(pairwise(widths), each, strict=True)
+        )
         return cls(layers, classes, rule, normalize_input, precision, input_parts)
 
     @property
@@ -141,15 +171,18 @@ class Network:
 
     def describe(self) -> dict[str, Any]:
         """A description made of JSON types; ``Network.parse`` reads it."""
-        return {
+        description = {
             "features": self.features,
             "hidden": list(self.hidden),
             "classes": self.classes,
-            "rule": {"name": self.rule.name, **asdict(self.rule)},
+            "rule": describe(self.rule),
             "normalize_input": self.normalize_input,
             "precision": self.precision,
             "input_parts": self.input_parts,
         }
+        if any(layer.activation != RELU for layer in self.layers):
+            description["activations"] = [describe(layer.activation) for layer in self.layers]
+        return description
 
     @classmethod
     def parse(cls, description: Any) -> Network:
@@ -158,15 +191,16 @@ class Network:
         Raises ConfigError for a field that is missing, unknown or of the wrong kind.
         """
         try:
-            options = dict(description["rule"])
-            rule = RULES[options.pop("name")](**options)
+            rule = parse(description["rule"], RULES)
             hidden = [_whole(width) for width in description["hidden"]]
             if len(hidden) > MAX_LAYERS:
                 raise ConfigError(f"expected at most {MAX_LAYERS:,} layers, got {len(hidden):,}")
+            given = description.get("activations", [describe(RELU)] * len(hidden))
             return cls.dense(
                 _whole(description["features"]), hidden, _whole(description["classes"]), rule,
                 normalize_input=bool(description["normalize_input"]),
                 precision=description["precision"], input_parts=_whole(description["input_parts"]),
+                activations=[parse(each, ACTIVATIONS) for each in given],
             )  # fmt: skip
         except ConfigError as error:
             # What stood there may be long, and the words quote it.

@@ -12,8 +12,8 @@ import numpy as np
 
 from .arena import Arena
 from .buffers import parameters
-from .kernels import batch, dense, normalize, random
-from .network import Network
+from .kernels import activations, batch, dense, normalize, random
+from .network import RELU, Network
 from .optimizers import SGD
 from .recipe import Recipe
 from .scaling import LIMIT
@@ -81,6 +81,10 @@ class LayerRun:
         self._run = run
         self.bind()
         self.out, self.length = arena[f"layer{index}.out"], arena["length"]
+        self.activation = network.layers[index].activation
+        self.sums = self.out
+        if recipe is not None and self.activation.keeps_sums:
+            self.sums = arena[f"layer{index}.sums"]
         self.active = False
         self.updates = 0
         self.loss, self.right, self.seen, self.goodness = 0.0, 0.0, 0, 0.0
@@ -116,11 +120,19 @@ class LayerRun:
         return np.float32((1.0 / self.inputs) ** 0.5)
 
     def forward(self, x: Array, rows: int) -> None:
-        """``out = relu(x @ weight + bias)``."""
+        """``out = activation(x @ weight + bias)``."""
         run = self._run
         if run.visits is not None:
             run.visits.enter(self.index)
-        dense.dense_forward(x, rows, self.weight, self.bias, run.index, run.offset, self.out)
+        if self.activation == RELU:
+            dense.dense_forward(x, rows, self.weight, self.bias, run.index, run.offset, self.out)
+            return
+        activations.dense_sums(x, rows, self.weight, self.bias, run.index, run.offset, self.out)
+        self.activation.apply(self.out, rows, self.width, self.sums)
+
+    def gate(self, rows: int) -> None:
+        """Turn ``delta`` from an error by ``out`` (not yet normalised) into one by the sums."""
+        self.activation.gate(self.delta, rows, self.width, self.out, self.sums)
 
     def measure(self, rows: int) -> None:
         """``length`` = sum of squares of each row of ``out``."""
@@ -196,12 +208,16 @@ class SlicedLayerRun(LayerRun):
         run = self._run
         assert run.visits is not None
         run.visits.enter(self.index)
+        rectifies = self.activation == RELU
+        product = dense.dense_forward if rectifies else activations.dense_sums
         for number, (first, last) in enumerate(self._slices):
             self._streamer.bring(number)
-            dense.dense_forward(
+            product(
                 x, rows, self.weight[: last - first], self.bias[first:last],
                 run.index, run.offset, self.out[first:last],
             )  # fmt: skip
+        if not rectifies:
+            self.activation.apply(self.out, rows, self.width, self.sums)
 
     def update(self, x: Array, rows: int) -> None:
         """As of a whole layer, from the last slice on: it is still there."""

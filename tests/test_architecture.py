@@ -13,10 +13,10 @@ SIMULATION = ROOT / "firmware_sim"
 #: A module may import its own floor or a lower one, and nobody above. Names are top-level
 #: modules or folders of ffedge.
 FLOORS = [
-    ("errors", "tensor", "units"),
+    ("errors", "tensor", "units", "described"),
     ("kernels",),
-    ("layers", "rules", "optimizers", "scaling", "atomic", "disk", "checkpoint_record",
-     "checkpoint_store"),
+    ("activations", "layers", "rules", "optimizers", "scaling", "atomic", "disk",
+     "checkpoint_record", "checkpoint_store"),
     ("lowering",),
     ("network", "recipe", "plan", "arena", "buffers", "buffers_int8", "scales_int8", "model",
      "model_file", "sources", "memory", "heap", "streaming", "training_file", "streamed_layer",

@@ -16,7 +16,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 import argparse
 import json
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from datasets import folder
 
@@ -27,6 +27,8 @@ from ffedge.recipe import Recipe
 from ffedge.rules import Hinton, Readout, Rule
 from ffedge.sources import load
 from ffedge.trainer import Trainer
+
+Result = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,49 @@ class Run:
     recipe: Recipe = field(default_factory=lambda: Recipe(scaling="global"))
     precision: str = "float32"
 
+    def reproduce(self, name: str, seed: int, epochs: int | None, data_dir: str | None) -> Result:
+        """Train and test; returns the result as JSON types."""
+        train, test = load(self.data, data_dir=data_dir or folder(None))
+        assert test is not None
+        recipe = replace(self.recipe, seed=seed, epochs=epochs or self.recipe.epochs)
+        parts = 2 if self.precision == "int8" and recipe.scaling == "standard" else 1
+        network = Network.dense(
+            train.width, self.hidden, len(train.classes), self.rule,
+            precision=self.precision, input_parts=parts,
+        )  # fmt: skip
+        trainer = Trainer(network, recipe)
+        trainer.learn_scaling(train)
+        with ProgressLine() as line:
+            for progress in trainer.train(train):
+                line.show(progress)
+        return {
+            "name": name, "test_accuracy": 100 * trainer.evaluate(test), "target": self.target,
+            "source": self.source, "seed": seed, "epochs": recipe.epochs, "network": network.text,
+            "rule": network.describe()["rule"], "recipe": recipe.describe(),
+            "precision": network.precision, "seconds": progress.seconds,
+            "planned_bytes": trainer.plan.peak,
+        }  # fmt: skip
 
-RUNS = {
+    def words(self, result: Result) -> str:
+        """The result in one line."""
+        return (
+            f"{result['name']}: {result['test_accuracy']:.2f} % on the test part "
+            f"(to reach: {result['target']} %; {result['source']}), {result['network']}, "
+            f"{result['epochs']} epochs, seed {result['seed']}, {result['seconds']:.0f} s"
+        )
+
+
+class Reproduction(Protocol):
+    """What a name stands for: runs of another kind have a file ``reproduce_*.py`` of their own."""
+
+    def reproduce(self, name: str, seed: int, epochs: int | None, data_dir: str | None) -> Result:
+        """Do it and return the result as JSON types."""
+
+    def words(self, result: Result) -> str:
+        """The result in lines of text."""
+
+
+RUNS: dict[str, Reproduction] = {
     "mnist": Run("mnist", (500, 500), 98.5, "the default rule and recipe, 10 epochs"),
     "fashion": Run(
         "fashion-mnist", (500, 500), 89.5, "the default rule and recipe, 10 epochs",
@@ -76,31 +119,6 @@ RUNS = {
 }  # fmt: skip
 
 
-def reproduce(name: str, seed: int, epochs: int | None, data_dir: str | None) -> dict[str, Any]:
-    """Train and test; returns the result as JSON types."""
-    run = RUNS[name]
-    train, test = load(run.data, data_dir=data_dir or folder(None))
-    assert test is not None
-    recipe = replace(run.recipe, seed=seed, epochs=epochs or run.recipe.epochs)
-    parts = 2 if run.precision == "int8" and recipe.scaling == "standard" else 1
-    network = Network.dense(
-        train.width, run.hidden, len(train.classes), run.rule,
-        precision=run.precision, input_parts=parts,
-    )  # fmt: skip
-    trainer = Trainer(network, recipe)
-    trainer.learn_scaling(train)
-    with ProgressLine() as line:
-        for progress in trainer.train(train):
-            line.show(progress)
-    return {
-        "name": name, "test_accuracy": 100 * trainer.evaluate(test), "target": run.target,
-        "source": run.source, "seed": seed, "epochs": recipe.epochs, "network": network.text,
-        "rule": network.describe()["rule"], "recipe": recipe.describe(),
-        "precision": network.precision, "seconds": progress.seconds,
-        "planned_bytes": trainer.plan.peak,
-    }  # fmt: skip
-
-
 def main() -> None:
     """Run one reproduction and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -110,14 +128,9 @@ def main() -> None:
     parser.add_argument("--data-dir", help="folder of mnist and fashion-mnist")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
-    result = reproduce(options.name, options.seed, options.epochs, options.data_dir)
-    if options.json:
-        print(json.dumps(result))
-    else:
-        print(f"{result['name']}: {result['test_accuracy']:.2f} % on the test part "
-              f"(to reach: {result['target']} %; {result['source']}), {result['network']}, "
-              f"{result['epochs']} epochs, seed {result['seed']}, "
-              f"{result['seconds']:.0f} s")  # fmt: skip
+    run = RUNS[options.name]
+    result = run.reproduce(options.name, options.seed, options.epochs, options.data_dir)
+    print(json.dumps(result) if options.json else run.words(result))
 
 
 if __name__ == "__main__":

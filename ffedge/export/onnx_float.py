@@ -14,26 +14,31 @@ second layer on, a sample is C rows of one matrix product.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from ..errors import ExportError
-from ..kernels.normalize import EPSILON
 from ..kernels.readout import frozen_panel
 from ..model import Array, Model
 from ..rules import Group, Hinton, Readout
 from ..tensor import PANEL, panels
 from .onnx_interface import add_input, add_outputs
+from .onnx_layers import add_bias, add_dense, divide_by_length, length
 from .onnx_writer import Graph
 
 
 def build(model: Model) -> Graph:
     """The graph of ``model``; inputs and outputs as in ``onnx_interface``.
 
-    Raises ExportError for another precision than float32 and for an unknown rule.
+    Raises ExportError for another precision than float32 and for a rule that has no graph.
     """
     network = model.network
+    if type(network.rule) not in _GOODNESS:
+        names = ", ".join(kind.name for kind in _GOODNESS)
+        raise ExportError(f"export: expected one of the rules {names}, got {network.rule.name!r}")
     if model.precision != "float32":
         raise ExportError(f"export: expected a model of precision float32, got {model.precision!r}")
     graph = Graph(
@@ -44,39 +49,10 @@ def build(model: Model) -> Graph:
     x = add_input(graph, model)
     if network.normalize_input:
         squares = graph.add_node("ReduceSumSquare", [x], axes=[1], keepdims=1)
-        x = _divide_by_length(graph, x, squares, network.features)
-    if isinstance(network.rule, Hinton):
-        _add_label_goodness(graph, model, network.rule, x)
-    elif isinstance(network.rule, Readout | Group):
-        _add_class_goodness(graph, model, network.rule, x)
-    else:
-        raise ExportError(
-            f"export: expected one of the rules readout, group, hinton, got {network.rule.name!r}"
-        )
+        x = divide_by_length(graph, x, squares, network.features)
+    _GOODNESS[type(network.rule)](graph, model, network.rule, x)
     add_outputs(graph, model, "goodness")
     return graph
-
-
-def _length(graph: Graph, squares: str, width: int) -> str:
-    """``EPSILON + sqrt(squares / width)``, as in ``kernels.normalize``."""
-    count = graph.add_constant(f"width_{width}", np.float32(width))
-    root = graph.add_node("Sqrt", [graph.add_node("Div", [squares, count])])
-    return graph.add_node("Add", [root, graph.add_constant("epsilon", EPSILON)])
-
-
-def _divide_by_length(graph: Graph, x: str, squares: str, width: int) -> str:
-    return graph.add_node("Div", [x, _length(graph, squares, width)])
-
-
-def _add_dense(graph: Graph, model: Model, index: int, x: str) -> str:
-    """``relu(x @ weight + bias)``"""
-    weight = graph.add_constant(f"layer{index}.weight", model.dense_weight(index))
-    return _add_bias(graph, model, index, graph.add_node("MatMul", [x, weight]))
-
-
-def _add_bias(graph: Graph, model: Model, index: int, product: str) -> str:
-    bias = graph.add_constant(f"layer{index}.bias", model.dense_weight(index, "bias")[0])
-    return graph.add_node("Relu", [graph.add_node("Add", [product, bias])])
 
 
 def _add_class_goodness(graph: Graph, model: Model, rule: Readout | Group, x: str) -> None:
@@ -85,8 +61,8 @@ def _add_class_goodness(graph: Graph, model: Model, rule: Readout | Group, x: st
     for i, layer in enumerate(model.network.layers):
         if i > 0:
             squares = graph.add_node("ReduceSumSquare", [x], axes=[1], keepdims=1)
-            x = _divide_by_length(graph, x, squares, model.network.hidden[i - 1])
-        x = _add_dense(graph, model, i, x)
+            x = divide_by_length(graph, x, squares, model.network.hidden[i - 1])
+        x = add_dense(graph, model, i, x)
         activity = x
         if isinstance(rule, Group):
             matrix = group_matrix(rule, layer.out_features, model.network.classes)
@@ -127,8 +103,8 @@ def _add_label_goodness(graph: Graph, model: Model, rule: Hinton, x: str) -> Non
     squares = graph.add_node("ReduceSumSquare", [x], axes=[1], keepdims=1)
     votes = [squares]
     for i in range(1, len(network.layers)):
-        x = _divide_by_length(graph, x, squares, network.hidden[i - 1])
-        x = _add_dense(graph, model, i, x)
+        x = divide_by_length(graph, x, squares, network.hidden[i - 1])
+        x = add_dense(graph, model, i, x)
         squares = graph.add_node("ReduceSumSquare", [x], axes=[1], keepdims=1)
         votes.append(squares)
     # The first layer speaks only if it is alone.
@@ -147,14 +123,22 @@ def _add_labelled_layer(graph: Graph, model: Model, rule: Hinton, x: str) -> str
     squares = graph.add_node("ReduceSumSquare", [x], axes=[1], keepdims=1)
     label_squares = graph.add_constant("layer0.label_squares", value * value)
     squares = graph.add_node("Add", [squares, label_squares])
-    length = _length(graph, squares, network.features + network.classes)
+    label_length = length(graph, squares, network.features + network.classes)
     product = graph.add_node("MatMul", [x, data])
     # From here (N, C, width): samples, labels, units.
     per_label = graph.add_constant("shape.samples", np.array([-1, 1, width]))
     product = graph.add_node("Reshape", [product, per_label])
     product = graph.add_node("Add", [product, labels])
     single = graph.add_constant("shape.lengths", np.array([-1, 1, 1]))
-    length = graph.add_node("Reshape", [length, single])
-    x = _add_bias(graph, model, 0, graph.add_node("Div", [product, length]))
+    label_length = graph.add_node("Reshape", [label_length, single])
+    x = add_bias(graph, model, 0, graph.add_node("Div", [product, label_length]))
     rows = graph.add_constant("shape.rows", np.array([-1, width]))
     return graph.add_node("Reshape", [x, rows])
+
+
+#: What adds ``goodness`` to the graph, by rule: (graph, model, rule, name of the scaled input).
+_GOODNESS: dict[type[Any], Callable[[Graph, Model, Any, str], None]] = {
+    Readout: _add_class_goodness,
+    Group: _add_class_goodness,
+    Hinton: _add_label_goodness,
+}

@@ -26,6 +26,9 @@ class Rule:
     name: ClassVar[str]
     #: Activity rows held per sample: 2 where positive and negative data run side by side.
     rows_per_sample: ClassVar[int] = 1
+    #: Whether layers may have another activation than the ReLU, whose derivative the kernels of
+    #: a rule may have built in.
+    any_activation: ClassVar[bool] = False
 
     def label_inputs(self, classes: int) -> int:
         """Inputs that the first layer has beyond the features."""

@@ -1,0 +1,44 @@
+"""The parts of a float32 graph that all rules share: lengths, dense layers, activations."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..activations import Activation, Leaky, ReLU
+from ..errors import ExportError
+from ..kernels.normalize import EPSILON
+from ..model import Model
+from .onnx_writer import Graph
+
+
+def length(graph: Graph, squares: str, width: int) -> str:
+    """``EPSILON + sqrt(squares / width)``, as in ``kernels.normalize``."""
+    count = graph.add_constant(f"width_{width}", np.float32(width))
+    root = graph.add_node("Sqrt", [graph.add_node("Div", [squares, count])])
+    return graph.add_node("Add", [root, graph.add_constant("epsilon", EPSILON)])
+
+
+def divide_by_length(graph: Graph, x: str, squares: str, width: int) -> str:
+    return graph.add_node("Div", [x, length(graph, squares, width)])
+
+
+def add_dense(graph: Graph, model: Model, index: int, x: str) -> str:
+    """``activation(x @ weight + bias)``"""
+    weight = graph.add_constant(f"layer{index}.weight", model.dense_weight(index))
+    return add_bias(graph, model, index, graph.add_node("MatMul", [x, weight]))
+
+
+def add_bias(graph: Graph, model: Model, index: int, product: str) -> str:
+    """``activation(product + bias)``"""
+    bias = graph.add_constant(f"layer{index}.bias", model.dense_weight(index, "bias")[0])
+    sums = graph.add_node("Add", [product, bias])
+    return add_activation(graph, model.network.layers[index].activation, sums)
+
+
+def add_activation(graph: Graph, activation: Activation, sums: str) -> str:
+    """The activity of a layer's sums. ExportError for an activation without a line here."""
+    if isinstance(activation, ReLU):
+        return graph.add_node("Relu", [sums])
+    if isinstance(activation, Leaky):
+        return graph.add_node("LeakyRelu", [sums], alpha=float(activation.slope))
+    raise ExportError(f"export: expected an activation with an ONNX form, got {activation.name}")
