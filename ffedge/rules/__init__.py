@@ -9,12 +9,17 @@ from ..errors import ConfigError
 from .base import ClassRule, Rule
 from .group import Group
 from .hinton import Hinton
+from .objectives import CrossEntropy, Logistic, Objective
+from .prototypes import Prototypes
 from .readout import Readout
+from .side_channel import SideChannel
 
-RULES: dict[str, type[Readout] | type[Group] | type[Hinton]] = {
+RULES: dict[str, type[Rule]] = {
     "readout": Readout,
     "group": Group,
     "hinton": Hinton,
+    "prototypes": Prototypes,
+    "side-channel": SideChannel,
 }
 
 #: What the command line and the estimator offer by one word.
@@ -24,6 +29,9 @@ NAMED_RULES: dict[str, Rule] = {
     "group": Group(),
     "group-mean": Group(squared=False),
     "hinton": Hinton(),
+    "prototypes": Prototypes(),
+    "side-channel": SideChannel(),
+    "side-channel-logistic": SideChannel(Logistic()),
 }
 
 
@@ -38,9 +46,14 @@ __all__ = [
     "NAMED_RULES",
     "RULES",
     "ClassRule",
+    "CrossEntropy",
     "Group",
     "Hinton",
+    "Logistic",
+    "Objective",
+    "Prototypes",
     "Readout",
     "Rule",
+    "SideChannel",
     "named_rule",
 ]
