@@ -32,8 +32,8 @@ class Recipe:
     threads: 1, or 2 for a pipeline of two halves of the layers (int8, "sweep"): the same bits.
     replay: samples of a stream that are kept and learned again beside new ones, see
     ``ffedge.replay``; 0: none. They are stored as replay_dtype, "float32" or "uint8".
-    shift: pixels or steps by which a training sample is moved at most, each way and anew every time,
-    see ``ffedge.shifts``: of both axes, or (first axis, second axis); 0: none.
+    shift: pixels or steps by which a training sample is moved at most, each way and anew every
+    time, see ``ffedge.shifts``: of both axes, or (first axis, second axis); 0: none.
     seed: 0..2**32-1, of weights, shuffling and negative data.
     """
 

@@ -1,4 +1,4 @@
-"""Random shifts of images and windows while they are fetched for training: data that cost no memory.
+"""Random shifts of images and windows while they are fetched for training, at no cost in memory.
 
 A shift moves a sample by up to so many pixels or steps each way, drawn anew whenever it is
 learned from; what enters at an edge repeats the edge, which needs no knowledge of what "nothing"
@@ -10,7 +10,11 @@ is in the data's units. Neighbours must be neighbours: the data say so by their 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from .errors import ConfigError
 
@@ -37,13 +41,31 @@ class Grid(NamedTuple):
 def check_shift(shift: Any) -> Shift:
     """``shift`` itself, a list as a tuple; ConfigError unless it is one."""
     pair = shift if isinstance(shift, tuple | list) else (shift, shift)
-    whole = all(type(reach) is int and 0 <= reach <= MOST for reach in pair)
+    whole = all(
+        isinstance(reach, int | np.integer) and not isinstance(reach, bool) and 0 <= reach <= MOST
+        for reach in pair
+    )
     if len(pair) != 2 or not whole or (pair is shift and not any(pair)):
         raise ConfigError(
             f"Recipe: expected shift in 0..{MOST:,}, or a pair of which one is above 0, such as "
             f"(1, 0), got {shift!r:.60}"
         )
-    return (pair[0], pair[1]) if pair is shift else pair[0]
+    first, second = (int(reach) for reach in pair)
+    return (first, second) if pair is shift else first
+
+
+def check_shape(shape: Sequence[int], width: int) -> tuple[int, ...]:
+    """``shape`` as a tuple; ConfigError unless it is one of ``width`` features."""
+    try:
+        sizes = tuple(int(size) for size in shape)
+    except (TypeError, ValueError):
+        sizes = ()
+    if not sizes or min(sizes) < 1 or math.prod(sizes) != width:
+        raise ConfigError(
+            f"FFClassifier: expected feature_shape as sizes whose product is the {width:,} "
+            f"features, such as (28, 28), got {shape!r:.60}"
+        )
+    return sizes
 
 
 def grid_of(shift: Shift, shape: tuple[int, ...]) -> Grid:

@@ -23,8 +23,9 @@ import numpy as np
 from ..errors import ExportError
 from ..kernels.readout import frozen_panel
 from ..model import Array, Model
-from ..rules import Group, Hinton, Readout
+from ..rules import Group, Hinton, Prototypes, Readout, SideChannel
 from ..tensor import PANEL, panels
+from .onnx_classes import add_prototype_goodness, add_side_goodness
 from .onnx_interface import add_input, add_outputs
 from .onnx_layers import add_bias, add_dense, divide_by_length, length
 from .onnx_writer import Graph
@@ -141,4 +142,6 @@ _GOODNESS: dict[type[Any], Callable[[Graph, Model, Any, str], None]] = {
     Readout: _add_class_goodness,
     Group: _add_class_goodness,
     Hinton: _add_label_goodness,
+    Prototypes: add_prototype_goodness,
+    SideChannel: add_side_goodness,
 }

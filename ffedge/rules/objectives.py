@@ -22,7 +22,11 @@ class Objective:
         self._expect("sharpness", self.sharpness, 1e-3, 1e4)
 
     def _expect(self, field: str, value: Any, low: float, high: float) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not low <= value <= high
+        ):
             raise ConfigError(
                 f"{type(self).__name__}: expected {field} in {low:g}..{high:g}, got {value!r:.40}"
             )

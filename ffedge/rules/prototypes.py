@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prototypes(ClassRule):
-    """Cross-entropy of ``tau * h . q_k``: h the activity, q_k a class's prototype, both of length 1.
+    """Cross-entropy of ``tau * h . q_k``, activity h and each class's prototype q_k of length 1.
 
     Hyperspherical Forward-Forward (HFF, arXiv 2605.00082). One pass, no negative data; a layer's
     scores lie in -tau..tau whatever its weights, so no layer can win by growing. Extra memory:
