@@ -1,59 +1,57 @@
-"""Learning rules: one file each. ``RULES`` names them for the command line and model files.
+"""Learning rules: one file each, and the parts they are made of. ``named`` lists them by word.
 
-A rule is a frozen description; ``base.ClassRule`` shows the flow of one batch in ten lines.
+A rule is a frozen description; ``base.ClassRule`` shows the flow of one batch in ten lines,
+``contrast.Contrast`` that of positive against negative data.
 """
 
-from __future__ import annotations
-
-from ..errors import ConfigError
 from .base import ClassRule, Rule
+from .contrast import Contrast
+from .goodness import GOODNESS, Goodness, MeanOfSquares, Sum, SumOfSquares
 from .group import Group
-from .hinton import Hinton
-from .objectives import CrossEntropy, Logistic, Objective
+from .labels import LABELS, Append, Label, Overwrite, Pattern
+from .losses import LOSSES, Loss, Swish, SymBa, Threshold
+from .named import NAMED_RULES, RULES, hinton, named_rule, word_for
+from .negatives import NEGATIVES, HardLabel, LikelyLabel, Negatives, WrongLabel
+from .objectives import OBJECTIVES, CrossEntropy, Logistic, Objective
 from .prototypes import Prototypes
 from .readout import Readout
 from .side_channel import SideChannel
 
-RULES: dict[str, type[Rule]] = {
-    "readout": Readout,
-    "group": Group,
-    "hinton": Hinton,
-    "prototypes": Prototypes,
-    "side-channel": SideChannel,
-}
-
-#: What the command line and the estimator offer by one word.
-NAMED_RULES: dict[str, Rule] = {
-    "readout": Readout(),
-    "readout-frozen": Readout(frozen=True),
-    "group": Group(),
-    "group-mean": Group(squared=False),
-    "hinton": Hinton(),
-    "prototypes": Prototypes(),
-    "side-channel": SideChannel(),
-    "side-channel-logistic": SideChannel(Logistic()),
-}
-
-
-def named_rule(name: str) -> Rule:
-    """The rule of that name; ConfigError if there is none."""
-    if name not in NAMED_RULES:
-        raise ConfigError(f"rule: expected one of {', '.join(NAMED_RULES)}, got {name!r}")
-    return NAMED_RULES[name]
-
-
 __all__ = [
+    "GOODNESS",
+    "LABELS",
+    "LOSSES",
     "NAMED_RULES",
+    "NEGATIVES",
+    "OBJECTIVES",
     "RULES",
+    "Append",
     "ClassRule",
+    "Contrast",
     "CrossEntropy",
+    "Goodness",
     "Group",
-    "Hinton",
+    "HardLabel",
+    "Label",
+    "LikelyLabel",
     "Logistic",
+    "Loss",
+    "MeanOfSquares",
+    "Negatives",
     "Objective",
+    "Overwrite",
+    "Pattern",
     "Prototypes",
     "Readout",
     "Rule",
     "SideChannel",
+    "Sum",
+    "SumOfSquares",
+    "Swish",
+    "SymBa",
+    "Threshold",
+    "WrongLabel",
+    "hinton",
     "named_rule",
+    "word_for",
 ]
