@@ -20,6 +20,9 @@ from .readout import readout_delta, readout_scores
 #: Rows shorter than this count as silent.
 SHORTEST = np.float32(1e-12)
 
+#: A square length this near to 1 is 1.
+UNIT = np.float32(1e-6)
+
 
 @kernel()
 def prototype_scores(y, rows, prototypes, tau, inverse, scores):
@@ -100,6 +103,9 @@ def unit_lengths(prototypes):
         for p in range(prototypes.shape[0]):
             for lane in range(PANEL):
                 total += prototypes[p, k, lane] * prototypes[p, k, lane]
+        # One that has not moved must not change by rounding.
+        if abs(total - np.float32(1)) < UNIT:
+            continue
         length = np.sqrt(total)
         factor = np.float32(1) / length if length > SHORTEST else np.float32(0)
         for p in range(prototypes.shape[0]):
