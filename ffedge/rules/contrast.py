@@ -178,11 +178,14 @@ class Contrast(Rule):
 
     def train_batch(self, run: Any, count: int) -> None:
         """Positive beside negative rows, layer by layer; nothing is looked back at."""
-        self._pair(run, count)
+        if self.negatives.makes_labels:
+            self.negatives.choose(run, self, count)
         rows = 2 * count
-        self._normalize_input(run, rows)
         if self.collaboration:
+            self._pair(run, count)
             self._listen(run, rows)
+            run.fetch_again(count)
+        self._pair(run, count)
         x = run.input
         layers = run.layers[: run.last_active + 1]
         for layer in layers:
@@ -195,14 +198,14 @@ class Contrast(Rule):
                 x = layer.out
 
     def _pair(self, run: Any, count: int) -> None:
-        """Fill the input: rows 0.. positive, rows count.. negative."""
-        if not self.negatives.makes_labels:
+        """Make of the fetched rows a normalised input: 0.. positive, count.. negative."""
+        if self.negatives.makes_labels:
+            rows_of.copy_rows(run.input, count, count)
+            self._show(run, 0, count, run.labels)
+            self._show(run, count, count, run.shown)
+        else:
             self.negatives.make(run, count)
-            return
-        self.negatives.choose(run, self, count)
-        rows_of.copy_rows(run.input, count, count)
-        self._show(run, 0, count, run.labels)
-        self._show(run, count, count, run.shown)
+        self._normalize_input(run, 2 * count)
 
     def _listen(self, run: Any, rows: int) -> None:
         """Every layer's goodness before any of them learns."""
