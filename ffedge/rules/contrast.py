@@ -12,7 +12,7 @@ from ..kernels import batch as rows_of
 from ..kernels import classes, normalize, peers, readout
 from ..kernels import goodness as kernels
 from ..tensor import PANEL, TensorSpec, panels
-from .base import Rule
+from .base import Rule, Work
 from .goodness import GOODNESS, Goodness, SumOfSquares
 from .labels import LABELS, Append, Label
 from .losses import LOSSES, Loss, Threshold
@@ -131,6 +131,14 @@ class Contrast(Rule):
         """The loss's sharpness over the number of values that are summed."""
         voting = [i for i in range(len(network.layers)) if self._votes(network, i)]
         return self.loss.sharpness / sum(self.goodness.terms(network, i) for i in voting)
+
+    def work(self, network: Network) -> Work:
+        """Two rows forward and in the update; what hard negatives and listening add."""
+        labels = network.classes if self.negatives.makes_labels else 1
+        forward = 2 + self.negatives.passes(network) + (2 if self.collaboration else 0)
+        voting = [n for i, n in enumerate(network.hidden) if self._votes(network, i)]
+        heads = 2 * network.classes * sum(voting) if self.negatives.needs_heads else 0
+        return Work(forward, 2, labels, heads)
 
     def params(self, network: Network, index: int) -> dict[str, TensorSpec]:
         """head (panels, C, 16) float32 on layers that are read out, if negatives need it."""
