@@ -205,7 +205,9 @@ def _fitting(
     if not stream or recipe.threads > 1:
         return
     layerwise = recipe.schedule == "layerwise"
-    keep = outputs and layerwise and not network.rule.label_inputs(network.classes)
+    rectify = all(layer.activation.rectifies for layer in network.layers)
+    labels = network.rule.label_inputs(network.classes)
+    keep = outputs and layerwise and rectify and not labels
     for ahead, behind in ((True, True), (True, False), (False, False)):
         if behind and layerwise:
             # A layer that has learned is never written.
