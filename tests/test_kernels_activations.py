@@ -135,7 +135,9 @@ def test_activity_does_not_depend_on_neighbours(activation):
         activation.apply(out, len(Z), 33, sums)
         return out[:, : len(Z)].transpose(1, 0, 2).copy()
 
-    assert_rows_do_not_depend_on_neighbours(activity, np.random.default_rng(2).normal(size=(13, 33)))
+    assert_rows_do_not_depend_on_neighbours(
+        activity, np.random.default_rng(2).normal(size=(13, 33))
+    )
 
 
 @compiled_only
