@@ -24,7 +24,9 @@ class Activation:
     name: ClassVar[str]
     #: Whether the derivative needs the sums themselves, kept in a buffer of their own.
     keeps_sums: ClassVar[bool] = False
-    #: Whether 0 sums to 0 activity and no unit goes below: what int8's bytes can hold.
+    #: Whether no activity is below 0.
+    nonnegative: ClassVar[bool] = False
+    #: Whether the derivative is 1 for an active unit and 0 for a silent one.
     rectifies: ClassVar[bool] = False
 
     def apply(self, out: Array, rows: int, width: int, sums: Array) -> None:
@@ -44,6 +46,7 @@ class ReLU(Activation):
     """``y = max(z, 0)``, ``y' = 1[z > 0]``. The kernels of all rules have it built in."""
 
     name: ClassVar[str] = "relu"
+    nonnegative: ClassVar[bool] = True
     rectifies: ClassVar[bool] = True
 
     def apply(self, out: Array, rows: int, width: int, sums: Array) -> None:
@@ -84,7 +87,7 @@ class Triangle(Activation):
     """
 
     name: ClassVar[str] = "triangle"
-    rectifies: ClassVar[bool] = True
+    nonnegative: ClassVar[bool] = True
 
     def apply(self, out: Array, rows: int, width: int, sums: Array) -> None:
         """``max(0, z - mean(z))``"""
@@ -107,7 +110,7 @@ class StudentT(Activation):
     nu: float = 1.0
     name: ClassVar[str] = "student-t"
     keeps_sums: ClassVar[bool] = True
-    rectifies: ClassVar[bool] = True
+    nonnegative: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0.1 <= self.nu <= 1000.0:

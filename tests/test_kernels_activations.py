@@ -88,7 +88,8 @@ def test_a_t_density_survives_any_sum(nu):
     activation.apply(out, 1, 6, sums)
     activation.gate(delta, 1, 6, out, sums)
 
-    assert np.isfinite(out[:, :1]).all() and np.isfinite(delta[:, :1]).all()
+    assert np.isfinite(out[:, :1]).all()
+    assert np.isfinite(delta[:, :1]).all()
     assert out[0, 0, 0] == delta[0, 0, 0] == 0
     assert_no_denormals(out[:, :1], delta[:, :1])
 
@@ -155,5 +156,5 @@ def test_every_activation_is_tried_here():
         Z = -np.ones((1, 5))
         out, sums = buffers(activation, Z)
         activation.apply(out, 1, 5, sums)
-        assert activation.rectifies == bool((out[:, 0] >= 0).all())
+        assert activation.nonnegative == bool((out[:, 0] >= 0).all())
         assert_close(reference.unpack_rows(out, 1, 5), value(activation, Z), 1e-6)
