@@ -163,8 +163,9 @@ class Network:
     def small(self, width: int, count: int) -> Network:
         """``count`` layers of ``width`` units that run the same kernels as these; to warm them up.
 
-        More layers where there are more kinds of activation.
+        More layers where there are more kinds of activation, wider where the rule asks for it.
         """
+        width = self.rule.fitting_width(width)
         kinds = list({type(layer.activation): layer.activation for layer in self.layers}.values())
         count = max(count, len(kinds))
         fields = None

@@ -6,7 +6,8 @@ A rule is a frozen description; ``base.ClassRule`` shows the flow of one batch i
 
 from .base import ClassRule, Rule
 from .contrast import Contrast
-from .goodness import GOODNESS, Goodness, MeanOfSquares, Sum, SumOfSquares
+from .goodness import Goodness, MeanOfSquares, Sum, SumOfSquares
+from .goodness_parts import GOODNESS, Regions, Signed, TopK
 from .group import Group
 from .labels import LABELS, Append, Label, Overwrite, Pattern
 from .losses import LOSSES, Loss, Swish, SymBa, Threshold
@@ -35,12 +36,15 @@ __all__ = [
     "Overwrite",
     "Pattern",
     "Readout",
+    "Regions",
     "Rule",
+    "Signed",
     "Sum",
     "SumOfSquares",
     "Swish",
     "SymBa",
     "Threshold",
+    "TopK",
     "WrongLabel",
     "hinton",
     "named_rule",

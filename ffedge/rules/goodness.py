@@ -49,12 +49,16 @@ class Goodness:
     def check(self, network: Network) -> None:
         """Raise ConfigError if it makes no sense on the layers of ``network``."""
 
+    def fitting_width(self, width: int) -> int:
+        """The next width from ``width`` on that a layer without receptive fields may have."""
+        return width
+
     def terms(self, network: Network, index: int) -> int:
         """How many values of goodness, each with its own loss, a row of layer ``index`` has."""
         return 1
 
     def threshold(self, width: int) -> float:
-        """Of each term of a layer of that width, in units of the goodness."""
+        """Of a term that ``width`` units make, in units of the goodness."""
         raise NotImplementedError
 
     def workspace(self, network: Network, batch: int) -> dict[str, TensorSpec]:
@@ -136,9 +140,3 @@ class Sum(Goodness):
         """``slopes``, the same for every unit; silent ones are gated by the activation."""
         sign = np.float32(self.sign)
         goodness.sums_delta(rows, layer.width, run.slopes, sign, layer.delta)
-
-
-#: Kinds of goodness by name, for model files.
-GOODNESS: dict[str, type[Goodness]] = {
-    kind.name: kind for kind in (SumOfSquares, MeanOfSquares, Sum)
-}
