@@ -33,6 +33,8 @@ class Goodness:
     name: ClassVar[str]
     #: Whether the derivative by a silent unit's activity is 0, so that a ReLU needs no gate.
     silent_is_flat: ClassVar[bool] = False
+    #: Whether the maximising form is never below 0, with activities that are not.
+    nonnegative: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         kind = type(self).__name__

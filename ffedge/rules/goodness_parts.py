@@ -164,6 +164,7 @@ class Signed(Goodness):
 
     share: float = 0.5
     name: ClassVar[str] = "signed"
+    nonnegative: ClassVar[bool] = False
     silent_is_flat: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
