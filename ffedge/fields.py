@@ -64,7 +64,11 @@ class Fields:
         if type(self.depth) is not int or not 1 <= self.depth <= _MOST:
             raise ConfigError(f"Fields: expected depth in 1..{_MOST:,}, got {self.depth!r:.40}")
         for cells, window, step in zip(self.grid, self.field, self.stride, strict=True):
-            if window > cells or (cells - window) % step:
+            if window > cells:
+                raise ConfigError(
+                    f"Fields: expected windows of at most the grid's {cells} cells, got {window}"
+                )
+            if (cells - window) % step:
                 raise ConfigError(
                     f"Fields: expected windows of {window} cells, {step} apart, to end with the "
                     f"grid's {cells}, got a rest of {(cells - window) % step} cells; change "
