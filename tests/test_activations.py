@@ -23,6 +23,7 @@ from ffedge.buffers import plan_training
 from ffedge.cli import main
 from ffedge.errors import ConfigError
 from ffedge.estimator import FFClassifier
+from ffedge.fields import Fields
 from ffedge.model import Model
 from ffedge.model_file import load_model
 from ffedge.network import Network
@@ -158,6 +159,14 @@ def test_a_hostile_description_is_refused(given):
 
 
 @pytest.mark.parametrize("activation", OTHERS, ids=repr)
+def test_a_rule_with_the_relus_derivative_built_in_refuses_another(activation, monkeypatch):
+    monkeypatch.setattr(Readout, "any_activation", False)
+
+    with pytest.raises(ConfigError, match="expected the activation relu in layer 0, whose deriv"):
+        Network.dense(9, HIDDEN, 3, activations=activation)
+
+
+@pytest.mark.parametrize("activation", OTHERS, ids=repr)
 def test_int8_refuses_what_is_no_relu(activation):
     with pytest.raises(ConfigError, match="expected the activation relu in int8, whose bytes"):
         Network.dense(9, HIDDEN, 3, precision="int8", activations=activation)
@@ -234,6 +243,19 @@ def test_the_command_line_trains_every_activation(name, tmp_path, capsys):
 
     assert json.loads(capsys.readouterr().out)["test_accuracy"] > 0.5
     assert load_model(path).network.layers[1].activation.name == name
+
+
+def test_inspect_shows_activations_and_fields(tmp_path, capsys):
+    data = small_data(9, 3, 30)
+    fields = [Fields((3, 3), (2, 2), (1, 1)), None]
+    model = FFClassifier((16, 7), activation=["relu", StudentT(2.0)], fields=fields, max_iter=1)
+    model.fit(data.features, data.labels).save(tmp_path / "model.ffedge")
+
+    assert main(["inspect", str(tmp_path / "model.ffedge")]) == 0
+
+    shown = capsys.readouterr().out
+    assert "activations relu, student-t (nu 2.0)" in shown
+    assert "fields     fields (grid [3, 3], field [2, 2], stride [1, 1], depth 1), None" in shown
 
 
 def test_the_command_line_plans_the_sums_of_a_t_density(capsys):

@@ -35,7 +35,7 @@ from ffedge.trainer import Trainer
 Result = dict[str, Any]
 
 #: Tried for every run on validation data.
-RATES = (0.0003, 0.001, 0.003)
+RATES = (0.001, 0.003, 0.01)
 
 EPOCHS, BATCH = 10, 64
 
