@@ -18,13 +18,14 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+import reproduce_questions
 from datasets import folder
 
 from ffedge.cli.progress import ProgressLine
 from ffedge.network import Network
 from ffedge.optimizers import SGD, Momentum
 from ffedge.recipe import Recipe
-from ffedge.rules import NAMED_RULES, Readout, Rule, hinton
+from ffedge.rules import Append, Contrast, MeanOfSquares, Readout, Rule, Swish, hinton
 from ffedge.sources import load
 from ffedge.trainer import Trainer
 
@@ -119,7 +120,8 @@ RUNS: dict[str, Reproduction] = {
     ),
     "paired": Run(
         "mnist", (500, 500), 98.3, "paired swish loss, hard negatives (dah33: 98.35)",
-        NAMED_RULES["swish"], Recipe(batch_size=100, epochs=30, scaling="global"),
+        Contrast(MeanOfSquares(), Swish(), label=Append(8.0), peer=0.0),
+        Recipe(batch_size=100, epochs=30, scaling="global"),
     ),
     "hinton": Run(
         "mnist", (1000, 1000, 1000), 98.3,
@@ -129,6 +131,7 @@ RUNS: dict[str, Reproduction] = {
         # its weight cost 0.001 per step of that rate.
         Recipe(Momentum(0.0005, 0.9, 0.02), batch_size=100, epochs=60, scaling="global"),
     ),
+    **reproduce_questions.RUNS,
 }  # fmt: skip
 
 
