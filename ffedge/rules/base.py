@@ -107,6 +107,10 @@ class Rule:
         np.exp(logits, out=logits)
         return logits / logits.sum(axis=1, keepdims=True)
 
+    def hand_on(self, layer: Any, rows: int) -> None:
+        """Turn what a layer's ``forward`` left into the input of the layer above."""
+        layer.normalize(rows)
+
     def train_batch(self, run: Any, count: int) -> None:
         """Train the run's active layers on ``count`` fetched samples."""
         raise TypeError(f"{type(self).__name__} does not train")
