@@ -1,6 +1,6 @@
 """Answer Hinton's open questions: every run of ``reproduce_questions``, as one Markdown table.
 
-python tools/seed_questions.py [--only WORD] [--samples N] [--epochs N] [--seed 0]
+python tools/seed_questions.py [--only WORDS] [--samples N] [--epochs N] [--seed 0]
 python tools/seed_questions.py --validate      which rate is best on held-out training images
 """
 
