@@ -30,7 +30,7 @@ class Prototypes(ClassRule):
     tau: 0.1 to 1000. frozen: leave the prototypes where they start, at random directions.
     """
 
-    tau: float = 16.0
+    tau: float = 32.0
     frozen: bool = False
     name: ClassVar[str] = "prototypes"
 
