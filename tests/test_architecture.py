@@ -20,7 +20,7 @@ FLOORS = [
     ("lowering",),
     ("network", "recipe", "plan", "arena", "buffers", "buffers_int8", "scales_int8", "model",
      "model_file", "sources", "memory", "heap", "streaming", "training_file", "streamed_layer",
-     "streamer", "signing", "replay"),
+     "streamer", "signing", "replay", "reading"),
     ("run", "run_int8", "run_int8_layer", "pipeline", "predict", "trainer", "defaults", "checks",
      "parameters", "planner", "kept_outputs", "progress", "enforcement", "resume",
      "checkpointing", "new_classes", "drift", "stream_checkpoint"),
