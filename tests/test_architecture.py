@@ -23,7 +23,7 @@ FLOORS = [
      "streamer", "signing", "replay", "reading"),
     ("run", "run_int8", "run_int8_layer", "pipeline", "predict", "trainer", "defaults", "checks",
      "parameters", "planner", "kept_outputs", "progress", "enforcement", "resume",
-     "checkpointing", "new_classes", "drift", "stream_checkpoint"),
+     "checkpointing", "fit_reading", "new_classes", "drift", "stream_checkpoint"),
     ("estimator", "export", "interop", "quantize", "firmware", "profiling",
      "pytest_plugin", "online", "prequential"),
     ("cli", "__main__"),

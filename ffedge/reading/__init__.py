@@ -8,9 +8,10 @@ its own, ``named`` lists them by word, ``ffedge.fit_reading`` sets margins and i
 from .base import Everything, Reading, full_cost
 from .labels import OnePass, PerLabel, Shortlist
 from .layers import EarlyExit, Interval
-from .named import READINGS, default_reading, named_reading
+from .named import FORMS, READINGS, default_reading, named_reading
 
 __all__ = [
+    "FORMS",
     "READINGS",
     "EarlyExit",
     "Everything",

@@ -137,8 +137,7 @@ class Shortlist(Reading):
         chosen[:] = np.argsort(-total, axis=1, kind="stable")[:, : self.most]
         found[:count] = 0.0
         for place in range(self.most):
-            run.shown[:count] = chosen[:, place]
-            done += _goodness_pass(run, count, run.shown, place, found, again=True)
+            done += _goodness_pass(run, count, chosen[:, place], place, found, again=True)
         goodness = found[:count]
         floor = np.take_along_axis(total, chosen[:, -1:], axis=1)
         factor = np.float32(run.network.rule.probability_factor(run.network))

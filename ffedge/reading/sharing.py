@@ -65,7 +65,7 @@ def share(run: Any, count: int) -> int:
 def first_layer(run: Any, count: int, shown: Array | int | None, *, again: bool) -> int:
     """The first layer's activity with labels ``shown`` (None: neutral); multiply-adds.
 
-    shown: a class for all rows, or int32 (at least count,). again: where nothing is shared, the
+    shown: a class for all rows, or int32 (count,). again: where nothing is shared, the
     input has been used up and is fetched once more.
     """
     network, layer = run.network, run.layers[0]
