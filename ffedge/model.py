@@ -10,7 +10,7 @@ import numpy as np
 from .buffers import model_needs, parameters
 from .layers import forward_shift
 from .network import Network
-from .reading import Reading
+from .reading import Interval, Reading
 from .tensor import PANEL
 
 Array = np.ndarray[Any, Any]
@@ -82,7 +82,9 @@ class Model:
         """The model without the layers that its read-out never runs."""
         if self.reading is None:
             return self
-        return self.first_layers(self.reading.layers_needed(self.network))
+        model = self.first_layers(self.reading.layers_needed(self.network))
+        whole = Interval(0, len(model.network.layers) - 1)
+        return replace(model, reading=None) if model.reading == whole else model
 
     def loud_padding(self) -> str | None:
         """The first parameter whose lanes beyond its layer's width are not silent, or None.

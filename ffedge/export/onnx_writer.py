@@ -96,17 +96,36 @@ class Graph:
 
         inputs: names of values that exist already; "" leaves an optional one out.
         """
+        return self._append(op, inputs, [output], attributes)[0]
+
+    def add_top(self, value: str, count: int) -> tuple[str, str]:
+        """Append a TopK along axis 1: the ``count`` largest, from the largest on, and their places.
+
+        Ties go to the lower place.
+        """
+        wanted = self.add_constant(f"count_{count}", np.array([count]))
+        values, places = self._append("TopK", [value, wanted], [None, None], {"axis": 1})
+        return values, places
+
+    def _append(
+        self, op: str, inputs: Sequence[str], outputs: Sequence[str | None],
+        attributes: Mapping[str, Attribute],
+    ) -> list[str]:  # fmt: skip
         label = f"{op.lower()}_{len(self._nodes)}"
         for name in inputs:
             if name:
                 self._use(name, f"{op} node {label}")
-        output = self._new(label if output is None else output)
+        made = [
+            self._new(output or (label if i == 0 else f"{label}_{i}"))
+            for i, output in enumerate(outputs)
+        ]
         # NodeProto: 1 input, 2 output, 3 name, 4 op_type, 5 attribute
         parts = [_bytes(1, name) for name in inputs]
-        parts += [_bytes(2, output), _bytes(3, label), _bytes(4, op)]
+        parts += [_bytes(2, output) for output in made]
+        parts += [_bytes(3, label), _bytes(4, op)]
         parts += [_bytes(5, _attribute(name, value)) for name, value in attributes.items()]
         self._nodes.append(b"".join(parts))
-        return output
+        return made
 
     def add_cast(self, value: str, dtype: str, output: str | None = None) -> str:
         """Append a Cast of ``value`` to ``dtype``, such as "int32"."""
