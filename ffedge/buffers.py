@@ -237,6 +237,11 @@ def check_training(
         )
     if streaming is not None:
         streaming.check(network)
+        if streaming.outputs and recipe.shift:
+            raise ConfigError(
+                "plan_training: expected shift 0 where outputs are kept on disk, which are of "
+                f"samples as they are, got {recipe.shift!r}"
+            )
         if checkpoint:
             raise ConfigError(
                 "plan_training: expected all layers in memory where checkpoints are kept, got some "

@@ -126,7 +126,7 @@ def running_totals(model: Model, data: Dataset, batch: int = 64) -> tuple[Array,
             layer.forward(x, count)
             layer.vote(count)
             totals[layer.index, first : first + count] = run.total[:count]
-            layer.normalize(count)
+            network.rule.hand_on(layer, count)
             x = layer.out
     return totals, labels
 

@@ -52,8 +52,11 @@ def test_passes_by_label_and_without_are_graphs(rule, reading, tmp_path):
     assert told == reading.text
 
 
-@pytest.mark.parametrize("precision", ["float32", "int8"])
-@pytest.mark.parametrize("rule", ["readout", "group"])
+@pytest.mark.parametrize(
+    ("rule", "precision"),
+    [("readout", "float32"), ("readout", "int8"), ("group", "float32"), ("group", "int8"),
+     ("prototypes", "float32"), ("side-channel", "float32"), ("side-channel-logistic", "float32")],
+)  # fmt: skip
 @pytest.mark.parametrize(("first", "last"), [(0, 1), (1, 1), (2, 2)])
 def test_an_interval_is_the_graph_of_the_trimmed_network(rule, precision, first, last, tmp_path):
     whole = trained_model(rule, precision=precision)

@@ -13,6 +13,7 @@ from ffedge.reading import EarlyExit, Everything, Interval, full_cost
 from ffedge.rules import NAMED_RULES, Contrast, Readout, hinton
 
 CASES = [("readout", "float32"), ("readout-frozen", "float32"), ("group", "float32"),
+         ("prototypes", "float32"), ("side-channel", "float32"),
          ("group-mean", "float32"), ("readout", "int8"), ("group", "int8")]  # fmt: skip
 NEVER = EarlyExit((None, None))
 

@@ -126,7 +126,7 @@ def add_labelled_layer(
     per_label = graph.add_constant("shape.samples", np.array([-1, 1, width]))
     product = graph.add_node("Reshape", [product, per_label])
     single = graph.add_constant("shape.scale", np.array([-1, 1, 1]))
-    rows = graph.add_constant(f"{name}.rows", signs @ weight)
+    rows = graph.add_constant(f"layer0.{name}s", signs @ weight)
     rows = graph.add_node("Mul", [graph.add_node("Reshape", [scale, single]), rows])
     product = graph.add_node("Add", [product, rows])
     each = graph.add_constant(f"{name}.lengths", np.array([-1, count, 1]))

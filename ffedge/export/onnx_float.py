@@ -14,9 +14,10 @@ import numpy as np
 from ..errors import ExportError
 from ..kernels.readout import frozen_panel
 from ..model import Array, Model
-from ..reading import EarlyExit, Interval, OnePass, Shortlist
-from ..rules import Contrast, Group, Readout
+from ..reading import Interval, OnePass, Shortlist
+from ..rules import Contrast, Group, Prototypes, Readout, SideChannel
 from ..tensor import PANEL, panels
+from .onnx_classes import add_prototype_goodness, add_side_goodness
 from .onnx_contrast import add_label_goodness
 from .onnx_heads import add_one_pass, add_shortlist
 from .onnx_interface import add_input, add_outputs, first_vote
@@ -52,13 +53,11 @@ def build(model: Model) -> Graph:
 def _reader(model: Model) -> Callable[[Graph, Model, Any, str], None]:
     """What adds the goodness, as the model's read-out has it; ExportError if nothing can."""
     rule, reading = model.network.rule, model.reading
+    first_vote(model)
     add = _GOODNESS[type(rule)]
     if isinstance(reading, OnePass | Shortlist):
         return add_one_pass if isinstance(reading, OnePass) else add_shortlist
-    if isinstance(reading, EarlyExit) or (
-        isinstance(reading, Interval) and add is not _add_class_goodness
-    ):
-        first_vote(model)
+    if isinstance(reading, Interval) and type(rule) not in _INTERVALS:
         raise ExportError(
             f"export: expected another read-out of the rule {rule.name} than {reading.text}, which "
             "has no graph for it; use --reading everything"
@@ -109,9 +108,14 @@ def group_matrix(rule: Group, width: int, classes: int) -> Array:
     return matrix
 
 
+#: Rules of which a part of the layers can be exported.
+_INTERVALS = (Readout, Group, Prototypes, SideChannel)
+
 #: What adds ``goodness`` to the graph, by rule: (graph, model, rule, name of the scaled input).
 _GOODNESS: dict[type[Any], Callable[[Graph, Model, Any, str], None]] = {
     Readout: _add_class_goodness,
     Group: _add_class_goodness,
+    Prototypes: add_prototype_goodness,
+    SideChannel: add_side_goodness,
     Contrast: add_label_goodness,
 }

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class Reading:
     """Base of the read-outs: frozen descriptions that drive a ``Run`` through one prediction.
 
-    Multiply-adds are those of the layers' products and of what the layers say about the classes
-    (readout, heads, group sums): normalisation and softmax are not counted, zeros that a kernel
-    skips are.
+    Multiply-adds are those of the layers' products and of what is multiplied to hear the layers on
+    the classes (readouts, heads); normalisation, goodness and softmax are not counted, zeros that
+    a kernel skips are.
     """
 
     name: ClassVar[str]
@@ -90,7 +90,7 @@ def full_cost(network: Network) -> int:
     """Multiply-adds per sample of ``Everything``."""
     layers = range(len(network.layers))
     votes = sum(network.rule.vote_cost(network, i) for i in layers)
-    passes = network.rule.prediction_passes(network)
+    passes = network.rule.work(network).predict
     return passes * sum(layer_cost(network, i) for i in layers) + votes
 
 

@@ -63,13 +63,14 @@ class Interval(Reading):
                 layer.vote(count)
                 done += run.network.rule.vote_cost(run.network, layer.index)
             if layer.index < self.last:
-                layer.normalize(count)
+                run.network.rule.hand_on(layer, count)
                 x = layer.out
         return count * done
 
     def probability_factor(self, network: Network) -> float:
         """One over the layers that vote: their geometric mean."""
-        return 1.0 / (self.last - self.first + 1)
+        votes = self.last - self.first + 1
+        return network.rule.probability_factor(network) * len(network.layers) / votes
 
     @property
     def text(self) -> str:
@@ -82,7 +83,7 @@ class EarlyExit(Reading):
     """A sample leaves after the first layer that is sure of it; the others go on without it.
 
     margins: for every layer but the last, by how much the best class has to lead the second, in
-    nats of the summed log-probabilities so far, for a sample to leave there; None: nobody does.
+    nats of the summed votes so far, for a sample to leave there; None: nobody does.
     ``fit_early_exit`` sets them on training data. The score is the sum of the votes of the layers
     that ran.
 
@@ -157,7 +158,7 @@ class EarlyExit(Reading):
                         break
                     who[:left], total[:left] = who[stay], total[stay]
                     keep_rows(layer.out, stay, run.arena["reading.moved"])
-            layer.normalize(left)
+            run.network.rule.hand_on(layer, left)
             x = layer.out
         answers[who[:left]] = total[:left]
         total[:count] = answers[:count]
@@ -166,7 +167,8 @@ class EarlyExit(Reading):
     def probabilities(self, run: Any, count: int) -> Array:
         """Geometric mean of the layers that ran for the sample."""
         layers = run.arena["reading.depth"][:count, None]
-        return softmax(run.network, run.total[:count], 1.0 / layers)
+        factor = run.network.rule.probability_factor(run.network) * len(run.layers)
+        return softmax(run.network, run.total[:count], factor / layers)
 
     @property
     def text(self) -> str:

@@ -30,7 +30,8 @@ Array = np.ndarray[Any, Any]
 
 def _begin(network: Network) -> int | None:
     """``Rule.label_begin`` where labels can share."""
-    # The compiled library has no kernel for it: there each label is a product of its own.
+    # The compiled library has no kernel for it, and must do without Numba: there each label is a
+    # product of its own.
     return network.rule.label_begin(network) if LIBRARY is None else None
 
 

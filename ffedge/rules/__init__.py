@@ -12,7 +12,10 @@ from .labels import LABELS, Append, Label, Overwrite, Pattern
 from .losses import LOSSES, Loss, Swish, SymBa, Threshold
 from .named import NAMED_RULES, RULES, hinton, named_rule, word_for
 from .negatives import NEGATIVES, HardLabel, LikelyLabel, Negatives, WrongLabel
+from .objectives import OBJECTIVES, CrossEntropy, Logistic, Objective
+from .prototypes import Prototypes
 from .readout import Readout
+from .side_channel import SideChannel
 
 __all__ = [
     "GOODNESS",
@@ -20,22 +23,28 @@ __all__ = [
     "LOSSES",
     "NAMED_RULES",
     "NEGATIVES",
+    "OBJECTIVES",
     "RULES",
     "Append",
     "ClassRule",
     "Contrast",
+    "CrossEntropy",
     "Goodness",
     "Group",
     "HardLabel",
     "Label",
     "LikelyLabel",
+    "Logistic",
     "Loss",
     "MeanOfSquares",
     "Negatives",
+    "Objective",
     "Overwrite",
     "Pattern",
+    "Prototypes",
     "Readout",
     "Rule",
+    "SideChannel",
     "Sum",
     "SumOfSquares",
     "Swish",

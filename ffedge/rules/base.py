@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,21 @@ from ..tensor import PANEL, TensorSpec, panels
 
 if TYPE_CHECKING:
     from ..network import Network
+
+
+class Work(NamedTuple):
+    """What one sample costs, besides elementwise operations.
+
+    forward, update: passes of the network's own products in training: each takes as many
+    multiply-adds as the network has weights. predict: the same in prediction. extra_training,
+    extra_prediction: multiply-adds of what a rule has beyond the layers, such as class readouts.
+    """
+
+    forward: int
+    update: int
+    predict: int
+    extra_training: int = 0
+    extra_prediction: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,10 +61,6 @@ class Rule:
     def label_begin(self, network: Network) -> int | None:
         """The first of C inputs of which a label sets its own; None where it is something else."""
         return None
-
-    def prediction_passes(self, network: Network) -> int:
-        """How many times ``score_batch`` runs a sample through the layers."""
-        return 1
 
     def vote_cost(self, network: Network, index: int) -> int:
         """Multiply-adds of layer ``index``'s own word on the classes, for one row."""
@@ -96,6 +107,10 @@ class Rule:
             "errors": TensorSpec((panels(network.classes), rows, PANEL), "float32"),
         }
 
+    def work(self, network: Network) -> Work:
+        """Passes and multiply-adds per sample, with all layers learning."""
+        return Work(1, 1, 1)
+
     def probability_factor(self, network: Network) -> float:
         """Probabilities are ``softmax(factor * total)``; ``total`` is what ``score_batch`` writes.
 
@@ -112,6 +127,10 @@ class Rule:
         logits -= logits.max(axis=1, keepdims=True)
         np.exp(logits, out=logits)
         return logits / logits.sum(axis=1, keepdims=True)
+
+    def hand_on(self, layer: Any, rows: int) -> None:
+        """Turn what a layer's ``forward`` left into the input of the layer above."""
+        layer.normalize(rows)
 
     def train_batch(self, run: Any, count: int) -> None:
         """Train the run's active layers on ``count`` fetched samples."""

@@ -84,8 +84,8 @@ class Group(ClassRule):
         starts[:] = self.starts(layer.width, len(starts) - 1)
 
     def vote_cost(self, network: Network, index: int) -> int:
-        """Each unit counts once, for its own class."""
-        return network.layers[index].out_features
+        """A goodness, no product."""
+        return 0
 
     def scores(self, run: Any, layer: Any, rows: int) -> None:
         """Goodness of each class group; see ``kernels.group``."""
