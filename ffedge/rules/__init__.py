@@ -6,7 +6,8 @@ A rule is a frozen description; ``base.ClassRule`` shows the flow of one batch i
 
 from .base import ClassRule, Rule
 from .contrast import Contrast
-from .goodness import GOODNESS, Goodness, MeanOfSquares, Sum, SumOfSquares
+from .goodness import Goodness, MeanOfSquares, Sum, SumOfSquares
+from .goodness_parts import GOODNESS, Regions, Signed, TopK
 from .group import Group
 from .labels import LABELS, Append, Label, Overwrite, Pattern
 from .losses import LOSSES, Loss, Swish, SymBa, Threshold
@@ -43,13 +44,16 @@ __all__ = [
     "Pattern",
     "Prototypes",
     "Readout",
+    "Regions",
     "Rule",
     "SideChannel",
+    "Signed",
     "Sum",
     "SumOfSquares",
     "Swish",
     "SymBa",
     "Threshold",
+    "TopK",
     "WrongLabel",
     "hinton",
     "named_rule",

@@ -74,6 +74,10 @@ class Rule:
         """Inputs that the first layer has beyond the features."""
         return 0
 
+    def fitting_width(self, width: int) -> int:
+        """The next width from ``width`` on that a layer without receptive fields may have."""
+        return width
+
     def check(self, network: Network) -> None:
         """Raise ConfigError if the rule cannot train ``network``."""
 
