@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from .activations import RELU
 from .arena import Arena
 from .buffers import parameters
 from .kernels import activations, batch, dense, normalize, random
@@ -79,13 +78,12 @@ class LayerRun:
     def __init__(self, run: Run, index: int) -> None:
         arena, network, recipe = run.arena, run.network, run.recipe
         self.index = index
-        self.width = network.layers[index].out_features
-        self.inputs = network.layers[index].in_features
-        self.fan_in, self.fields = network.layers[index].fan_in, network.layers[index].fields
+        self._layer = network.layers[index]
+        self.width, self.inputs = self._layer.out_features, self._layer.in_features
         self._run = run
         self.bind()
         self.out, self.length = arena[f"layer{index}.out"], arena["length"]
-        self.activation = network.layers[index].activation
+        self.activation = self._layer.activation
         self.sums = self.out
         if recipe is not None and self.activation.keeps_sums:
             self.sums = arena[f"layer{index}.sums"]
@@ -119,18 +117,17 @@ class LayerRun:
 
     def _fill_weights(self, seed: int) -> None:
         random.fill_normal(seed, self.width, self._scale(), 0, self.weight)
-        if self.fields is not None:
-            self.fields.clear(self.weight, self.width)
+        self._layer.clear(self.weight)
 
     def _scale(self) -> np.float32:
-        return np.float32((1.0 / self.fan_in) ** 0.5)
+        return np.float32((1.0 / self._layer.fan_in) ** 0.5)
 
     def forward(self, x: Array, rows: int) -> None:
         """``out = activation(x @ weight + bias)``."""
         run = self._run
         if run.visits is not None:
             run.visits.enter(self.index)
-        if self.activation == RELU:
+        if self.activation.rectifies:
             dense.dense_forward(x, rows, self.weight, self.bias, run.index, run.offset, self.out)
             return
         activations.dense_sums(x, rows, self.weight, self.bias, run.index, run.offset, self.out)
@@ -139,6 +136,10 @@ class LayerRun:
     def gate(self, rows: int) -> None:
         """Turn ``delta`` from an error by ``out`` (not yet normalised) into one by the sums."""
         self.activation.gate(self.delta, rows, self.width, self.out, self.sums)
+
+    def vote(self, rows: int) -> None:
+        """Add what the layer says about the classes to ``run.total``; see ``Rule.vote``."""
+        self._run.network.rule.vote(self._run, self, rows)
 
     def measure(self, rows: int) -> None:
         """``length`` = sum of squares of each row of ``out``."""
@@ -181,8 +182,7 @@ class LayerRun:
             assert run.ones is not None
             self.step("weight", x, rows, self.delta)
             self.step("bias", run.ones, rows, self.delta)
-        if self.fields is not None:
-            self.fields.clear(self.weight, self.width)
+        self._layer.clear(self.weight)
         self.updates += 1
 
     def begin_epoch(self) -> None:
@@ -209,8 +209,7 @@ class SlicedLayerRun(LayerRun):
         for number, (first, last) in enumerate(self._slices):
             window = self.weight[: last - first]
             random.fill_normal(seed, self.width, self._scale(), first, window)
-            if self.fields is not None:
-                self.fields.clear(window, self.width, first)
+            self._layer.clear(window, first)
             self._streamer.made_slice(self.index, number)
 
     def forward(self, x: Array, rows: int) -> None:
@@ -218,15 +217,14 @@ class SlicedLayerRun(LayerRun):
         run = self._run
         assert run.visits is not None
         run.visits.enter(self.index)
-        rectifies = self.activation == RELU
-        product = dense.dense_forward if rectifies else activations.dense_sums
+        product = dense.dense_forward if self.activation.rectifies else activations.dense_sums
         for number, (first, last) in enumerate(self._slices):
             self._streamer.bring(number)
             product(
                 x, rows, self.weight[: last - first], self.bias[first:last],
                 run.index, run.offset, self.out[first:last],
             )  # fmt: skip
-        if not rectifies:
+        if not self.activation.rectifies:
             self.activation.apply(self.out, rows, self.width, self.sums)
 
     def update(self, x: Array, rows: int) -> None:
@@ -244,8 +242,7 @@ class SlicedLayerRun(LayerRun):
             else:
                 state = [array[: last - first] for array in self.state["weight"]]
                 optimizer.step(x, rows, delta, window, state, run, run.factor, self.updates + 1)
-            if self.fields is not None:
-                self.fields.clear(window, self.width, first)
+            self._layer.clear(window, first)
         if not isinstance(optimizer, SGD):
             assert run.ones is not None
             self.step("bias", run.ones, rows, self.delta)

@@ -16,7 +16,6 @@ from .arena import Arena
 from .kernels import batch
 from .kernels.int8 import input as int8_input
 from .kernels.int8 import shift as shifted
-from .kernels.int8 import step
 from .network import Network, cut_of
 from .recipe import Recipe
 from .run import Run, Visits, choose
@@ -229,8 +228,7 @@ class Int8Run:
         layers = self.layers[: self.last_active + 1]
         for layer in layers:
             layer.forward(x, count)
-            layer.score(count)
-            step.add_scores(layer.lane.scores, count, layer.scales.vote, self.total)
+            layer.vote(count)
             if layer is not layers[-1]:
                 layer.normalize(count)
                 x = layer.out

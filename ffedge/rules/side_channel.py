@@ -51,6 +51,7 @@ class SideChannel(Rule):
     objective: Objective = field(default_factory=CrossEntropy)
     spread: float = 1.0
     name: ClassVar[str] = "side-channel"
+    layers_vote: ClassVar[bool] = True
     parts: ClassVar[dict[str, Any]] = {"objective": OBJECTIVES}
 
     def __post_init__(self) -> None:
@@ -109,6 +110,15 @@ class SideChannel(Rule):
             np.float32(self.objective.sharpness), run.scores,
         )  # fmt: skip
 
+    def vote_cost(self, network: Network, index: int) -> int:
+        """A square for every class and unit."""
+        return network.classes * network.layers[index].out_features
+
+    def vote(self, run: Any, layer: Any, rows: int) -> None:
+        """Every class's goodness, as the objective sees it; of sums that are not yet rectified."""
+        self._score(run, layer, rows)
+        self.objective.vote(run, rows)
+
     def train_batch(self, run: Any, count: int) -> None:
         """Every class's goodness, its error, one update: layer by layer."""
         x = run.first_input
@@ -138,8 +148,7 @@ class SideChannel(Rule):
         layers = run.layers[: run.last_active + 1]
         for layer in layers:
             layer.forward(x, count)
-            self._score(run, layer, count)
-            self.objective.vote(run, count)
+            self.vote(run, layer, count)
             if layer is layers[-1]:
                 self._rectify(layer, count)
             else:
