@@ -107,7 +107,7 @@ def _step_needs(network: Network, batch: int, rows: int, stages: Sequence[int]) 
     """
     always = (min(stages), END)
     depth = len(network.layers)
-    spec = activity(network.layers[0].input_shape, rows)
+    spec = activity((network.input_width,), network.rule.input_rows(rows))
     yield Need("input", spec, "activations", always, phases=(0, 1))
     for i, layer in enumerate(network.layers):
         # Read once more by the layer above, then dead.
@@ -264,7 +264,7 @@ def plan_prediction(network: Network, batch: int, budget: int | None = None) -> 
     if network.precision == "int8":
         step = buffers_int8.step_needs(network, batch, stages)
     else:
-        step = _step_needs(network, batch, batch, stages)
+        step = _step_needs(network, batch, batch * network.rule.rows_per_score, stages)
     plan = place([*model_needs(network), *step])
     if budget is not None:
         plan.check(budget, "Lower the batch size (--batch-size).")

@@ -127,7 +127,8 @@ class Network:
             raise ConfigError(
                 f"Network: expected an activation for each of {len(hidden)} layers, got {len(each)}"
             )
-        widths = [features * input_parts + rule.label_inputs(classes), *hidden]
+        width = features * input_parts + rule.label_inputs(classes)
+        widths = [rule.inputs(width), *hidden]
         layers = tuple(
             Dense(a, b, kind) for (a, b), kind in zip(pairwise(widths), each, strict=True)
         )
@@ -136,8 +137,13 @@ class Network:
     @property
     def features(self) -> int:
         """Width of a sample: label inputs not counted, parts counted once."""
-        inputs = math.prod(self.layers[0].input_shape) - self.rule.label_inputs(self.classes)
+        inputs = self.input_width - self.rule.label_inputs(self.classes)
         return inputs // self.input_parts
+
+    @property
+    def input_width(self) -> int:
+        """Width of what is brought in for one sample: features, in parts, and label inputs."""
+        return self.rule.input_width(math.prod(self.layers[0].input_shape))
 
     @property
     def score_exponent(self) -> int:

@@ -10,11 +10,13 @@ from .base import ClassRule, Rule
 from .group import Group
 from .hinton import Hinton
 from .readout import Readout
+from .top_down import TopDown
 
-RULES: dict[str, type[Readout] | type[Group] | type[Hinton]] = {
+RULES: dict[str, type[Readout] | type[Group] | type[Hinton] | type[TopDown]] = {
     "readout": Readout,
     "group": Group,
     "hinton": Hinton,
+    "top-down": TopDown,
 }
 
 #: What the command line and the estimator offer by one word.
@@ -24,6 +26,7 @@ NAMED_RULES: dict[str, Rule] = {
     "group": Group(),
     "group-mean": Group(squared=False),
     "hinton": Hinton(),
+    "top-down": TopDown(),
 }
 
 
@@ -42,5 +45,6 @@ __all__ = [
     "Hinton",
     "Readout",
     "Rule",
+    "TopDown",
     "named_rule",
 ]

@@ -26,6 +26,8 @@ class Rule:
     name: ClassVar[str]
     #: Activity rows held per sample: 2 where positive and negative data run side by side.
     rows_per_sample: ClassVar[int] = 1
+    #: The same where nothing learns.
+    rows_per_score: ClassVar[int] = 1
     #: Whether layers may have another activation than the ReLU, whose derivative the kernels of
     #: a rule may have built in.
     any_activation: ClassVar[bool] = False
@@ -33,6 +35,18 @@ class Rule:
     def label_inputs(self, classes: int) -> int:
         """Inputs that the first layer has beyond the features."""
         return 0
+
+    def inputs(self, width: int) -> int:
+        """What the first layer takes in at once of ``width`` inputs: all, or those of one step."""
+        return width
+
+    def input_width(self, inputs: int) -> int:
+        """The inverse of ``inputs``: the width of what is brought in for one sample."""
+        return inputs
+
+    def input_rows(self, rows: int) -> int:
+        """Rows of that width, where layers hold ``rows`` rows of activity."""
+        return rows
 
     def check(self, network: Network) -> None:
         """Raise ConfigError if the rule cannot train ``network``."""
