@@ -10,7 +10,7 @@ from ..errors import ConfigError
 from ..network import Network
 from ..plan import Plan
 from ..planner import Choice
-from ..rules import NAMED_RULES
+from ..rules import NAMED_RULES, word_for
 from ..units import short_bytes, show_bytes
 from .options import add_budget, add_recipe, read_recipes, widths_argument
 from .prepare import choose_plan
@@ -59,6 +59,8 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(as_json(network, plan, options.budget, choice)))
         return 0
     print(table(plan))
+    print(f"work: {network.training_work:,} multiply-adds a sample in training, "
+          f"{network.prediction_work:,} in prediction")  # fmt: skip
     if choice is not None:
         for words in choice.words(recipes[0]):
             print(f"  {words}")
@@ -73,9 +75,11 @@ def as_json(
     more = {} if choice is None else {"plan": choice.describe()}
     return more | {
         "network": network.text,
-        "rule": network.rule.name,
+        "rule": word_for(network.rule),
         "precision": network.precision,
         "planned_bytes": plan.peak,
+        "training_multiply_adds": network.training_work,
+        "prediction_multiply_adds": network.prediction_work,
         "budget": budget,
         "categories": plan.by_category(),
         "buffers": [

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..errors import ConfigError
-from ..kernels import classes, dense, normalize, readout, recurrent, threshold
+from ..kernels import batch as rows_of
+from ..kernels import classes, dense, labels, normalize, peers, random, readout, recurrent
+from ..kernels import goodness as kernels
 from ..layers import activity
 from ..tensor import PANEL, TensorSpec, panels
-from .base import Rule
+from .base import Rule, Work
+from .contrast import MEAN_RATE
+from .goodness import GOODNESS, Goodness, SumOfSquares
+from .losses import LOSSES, Loss, Threshold
+from .negatives import LABEL_STREAM
 
 if TYPE_CHECKING:
     from ..network import Network
-
-#: Sets the random numbers of wrong labels apart from those of the starting weights.
-_LABEL_STREAM = 0x2545F491
-
 
 @dataclass(frozen=True)
 class TopDown(Rule):
@@ -50,6 +52,8 @@ class TopDown(Rule):
     0.001 to 1000.
     """
 
+    goodness: Goodness = field(default_factory=SumOfSquares)
+    loss: Loss = field(default_factory=Threshold)
     steps: int = 8
     share: float = 0.7
     first_read: int = 3
@@ -58,8 +62,18 @@ class TopDown(Rule):
     head_gain: float = 20.0
     name: ClassVar[str] = "top-down"
     rows_per_sample: ClassVar[int] = 2
+    parts: ClassVar[dict[str, Any]] = {"goodness": GOODNESS, "loss": LOSSES}
 
     def __post_init__(self) -> None:
+        if not isinstance(self.goodness, SumOfSquares) or self.goodness.minimise:
+            raise ConfigError(
+                "TopDown: expected SumOfSquares() or MeanOfSquares(), maximised, whose length is "
+                f"what states are divided by, got {self.goodness!r:.60}"
+            )
+        if not isinstance(self.loss, Loss):
+            raise ConfigError(
+                f"TopDown: expected a loss such as Threshold(), got {self.loss!r:.60}"
+            )
         for field in ("steps", "first_read", "last_read"):
             value = getattr(self, field)
             if type(value) is not int or not 1 <= value <= 64:
@@ -92,8 +106,8 @@ class TopDown(Rule):
         return index > 0 or len(network.layers) == 1
 
     def probability_factor(self, network: Network) -> float:
-        """One over the number of layers, whose goodness is summed."""
-        return 1.0 / len(network.layers)
+        """The loss's sharpness over the number of layers, whose goodness is summed."""
+        return self.loss.sharpness / len(network.layers)
 
     def params(self, network: Network, index: int) -> dict[str, TensorSpec]:
         """down (panels, units above or C, 16); head (panels, C, 16) on all but the first."""
@@ -108,8 +122,6 @@ class TopDown(Rule):
 
     def initialize(self, layer: Any, seed: int) -> None:
         """``down`` as random as ``weight``: sums of either have variance 1."""
-        from ..kernels import random
-
         down = layer.params["down"]
         scale = np.float32((1.0 / down.shape[1]) ** 0.5)
         random.fill_normal(seed, layer.width, scale, 0, down)
@@ -117,11 +129,11 @@ class TopDown(Rule):
     def memory(self, network: Network, index: int) -> dict[str, TensorSpec]:
         """means (panels, 1, 16) float32: running mean activity for peer normalisation."""
         width = network.layers[index].out_features
-        return {"means": TensorSpec((panels(width), 1, PANEL), "float32")}
+        return {"means": TensorSpec((panels(width), 1, PANEL), "float32")} if self.peer else {}
 
     def begin(self, run: Any, layer: Any) -> None:
         """Running means start at 0.5, as in the author's program."""
-        if layer.active:
+        if layer.active and self.peer:
             layer.memory["means"][:] = 0.5
 
     def workspace(self, network: Network, batch: int) -> dict[str, TensorSpec]:
@@ -141,14 +153,19 @@ class TopDown(Rule):
             "drive": activity(network.layers[0].output_shape, batch),
             "above": activity((network.classes,), 2 * batch),
             "always": TensorSpec((1, 2 * batch, PANEL), "float32"),
-            "shown": TensorSpec((2 * batch,), "int32"),
+            "shown": TensorSpec((batch,), "int32"),
+            "label_scales": TensorSpec((2 * batch,), "float32"),
+            "goodness": TensorSpec((2 * batch, 1), "float32"),
+            "slopes": TensorSpec((2 * batch, 1), "float32"),
         }  # fmt: skip
 
-    def _show(self, run: Any, first: int, rows: int) -> None:
-        """Write the labels ``run.shown[:rows]`` into rows first.. of what lies above the top."""
+    @staticmethod
+    def _show(run: Any, first: int, rows: int, codes: Any) -> None:
+        """Write the labels ``codes[:rows]`` into rows first.. of what lies above the top."""
         value = np.float32(run.network.classes**0.5)
-        threshold.embed_label(
-            run.above, first, rows, 0, run.network.classes, run.shown, value, np.float32(0)
+        labels.fixed_scales(value, first, rows, run.label_scales)
+        labels.embed_label(
+            run.above, first, rows, 0, run.network.classes, codes, run.label_scales, False
         )
 
     def _bottom_up(self, run: Any, count: int) -> None:
@@ -192,12 +209,11 @@ class TopDown(Rule):
         """A bottom-up pass proposes wrong labels; then all layers step and learn, together."""
         self._bottom_up(run, count)
         self._propose(run, count)
-        run.shown[:count] = run.labels[:count]
-        self._show(run, 0, count)
-        threshold.wrong_labels(
-            run.total, count, run.labels, run.seed ^ _LABEL_STREAM, run.samples_seen, run.shown
+        labels.wrong_labels(
+            run.total, count, run.labels, run.seed ^ LABEL_STREAM, run.samples_seen, run.shown
         )
-        self._show(run, count, count)
+        self._show(run, 0, count, run.labels)
+        self._show(run, count, count, run.shown)
         for layer in run.layers:
             for rows in self._states(run, layer.index):
                 recurrent.move_rows(rows, 0, count, count)
@@ -227,16 +243,19 @@ class TopDown(Rule):
 
     def _judge(self, run: Any, layer: Any, count: int, step: int) -> None:
         """``layer.delta`` of one step, from the goodness of its new activity."""
-        layer.measure(2 * count)
-        layer.goodness = layer.mean_square(2 * count)
-        means = layer.memory["means"]
-        threshold.track_means(layer.out, count, np.float32(0.1), means)
-        loss, right = threshold.threshold_delta(
-            layer.out, count, layer.width, layer.length, np.float32(layer.width), means,
-            np.float32(self.peer), np.float32(layer.delta_rate() / self.steps), layer.delta,
-        )  # fmt: skip
+        rows, scale = 2 * count, np.float32(layer.delta_rate() / self.steps)
+        self.goodness.measure(run, layer, rows)
+        layer.goodness = layer.mean_square(rows)
+        threshold = self.goodness.threshold(layer.width)
+        loss, right = self.loss.slopes(run, count, 1, threshold, scale)
         if step == self.last_read - 1:
-            layer.note(loss / 2, right / 2, count)
+            layer.note(loss, right, count)
+        self.goodness.delta(run, layer, rows)
+        if self.peer:
+            means = layer.memory["means"]
+            peers.track_means(layer.out, count, MEAN_RATE, means)
+            pull = np.float32(self.peer) * scale
+            peers.add_peers(count, layer.width, means, pull, layer.delta)
 
     def _learn(self, run: Any, layer: Any, count: int) -> None:
         """One update of a layer from all steps of a batch."""
@@ -273,7 +292,7 @@ class TopDown(Rule):
     def score_batch(self, run: Any, count: int) -> None:
         """Goodness of every label: a bottom-up pass, then ``last_read`` steps per label."""
         self._bottom_up(run, count)
-        half = len(run.shown) // 2
+        half = len(run.shown)
         share = np.float32(1.0 / (self.last_read - self.first_read + 1))
         run.total[:count] = 0.0
         for layer in run.layers:
@@ -281,15 +300,15 @@ class TopDown(Rule):
                 recurrent.move_rows(rows, 0, count, half)
         for label in range(run.network.classes):
             run.shown[:count] = label
-            self._show(run, 0, count)
+            self._show(run, 0, count, run.shown)
             for step in range(1, self.last_read + 1):
                 for layer in run.layers:
                     self._drive(run, layer, count, count)
                     state, _ = self._states(run, layer.index)
                     recurrent.settle(layer.out, count, np.float32(self.share), state)
                     if step >= self.first_read:
-                        layer.measure(count)
-                        threshold.add_goodness(layer.length, count, label, run.total)
+                        self.goodness.measure(run, layer, count)
+                        kernels.add_goodness(run.goodness, count, 1, label, run.total)
                 for layer in run.layers:
                     self._pass_on(run, layer, count, *self._states(run, layer.index))
             for layer in run.layers:
