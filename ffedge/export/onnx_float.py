@@ -14,11 +14,12 @@ import numpy as np
 from ..errors import ExportError
 from ..kernels.readout import frozen_panel
 from ..model import Array, Model
-from ..rules import Contrast, Group, Readout
+from ..rules import Contrast, FastWeights, Group, Readout, TopDown
 from ..tensor import PANEL, panels
 from .onnx_contrast import add_label_goodness
 from .onnx_interface import add_input, add_outputs
 from .onnx_layers import add_dense, divide_by_length
+from .onnx_time import add_fast_weights, add_top_down
 from .onnx_writer import Graph
 
 
@@ -93,4 +94,6 @@ _GOODNESS: dict[type[Any], Callable[[Graph, Model, Any, str], None]] = {
     Readout: _add_class_goodness,
     Group: _add_class_goodness,
     Contrast: add_label_goodness,
+    TopDown: add_top_down,
+    FastWeights: add_fast_weights,
 }

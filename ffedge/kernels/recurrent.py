@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..tensor import PANEL
+from .classes import log_softmax
 from .optimize import flush
-from .provider import kernel
+from .provider import REORDER, kernel
 
 
 @kernel()
@@ -42,6 +43,15 @@ def move_rows(x, first, rows, to):
         for r in range(rows):
             for lane in range(PANEL):
                 x[p, to + r, lane] = x[p, first + r, lane]
+
+
+@kernel()
+def rectify(sums, rows, out):
+    """``out = relu(sums)`` in rows 0..rows-1; ``out`` may be ``sums``."""
+    for p in range(sums.shape[0]):
+        for r in range(rows):
+            for lane in range(PANEL):
+                out[p, r, lane] = max(sums[p, r, lane], np.float32(0))
 
 
 @kernel()
@@ -94,3 +104,82 @@ def keep_rows(x, rows, kept, to):
         for r in range(rows):
             for lane in range(PANEL):
                 kept[p, to + r, lane] = x[p, r, lane]
+
+
+@kernel()
+def take_steps(x, rows, steps, inputs, out):
+    """Sequences as rows, step by step: ``out[t * rows + r, i] = x[r, t * inputs + i]``.
+
+    x    float32 (ceil(steps * inputs / 16), capacity, 16)   read
+    out  float32 (ceil(inputs / 16), at least steps * rows, 16)  written
+    """
+    for p in range(out.shape[0]):
+        for t in range(steps):
+            for r in range(rows):
+                for lane in range(PANEL):
+                    i = p * PANEL + lane
+                    at = t * inputs + i
+                    inside = i < inputs
+                    out[p, t * rows + r, lane] = (
+                        x[at // PANEL, r, at % PANEL] if inside else np.float32(0)
+                    )
+
+
+@kernel()
+def take_rows(kept, first, rows, x):
+    """Copy rows first..first+rows-1 of every panel of ``kept`` to rows 0..rows-1 of ``x``."""
+    for p in range(x.shape[0]):
+        for r in range(rows):
+            for lane in range(PANEL):
+                x[p, r, lane] = kept[p, first + r, lane]
+
+
+@kernel(fastmath=REORDER)
+def recall(past, steps, rows, width, rate, decay, now, out):
+    """``out[r] += rate * sum over t of decay**(steps - 1 - t) * past[t, r] (past[t, r] . now[r])``
+
+    The fast weights' product ``A h`` of Ba et al. 2016 (arXiv 1610.06258), equation 4, without A:
+    attention over past states, with a weight that falls with age in place of a softmax. The
+    product in brackets is a mean over the ``width`` units.
+
+    past  float32 (panels, at least steps * rows, 16)  read     state t of row r: t * rows + r
+    now   float32 (panels, at least rows, 16)          read
+    out   float32 (panels, at least rows, 16)          read, written
+    """
+    for r in range(rows):
+        age = rate / np.float32(width)
+        for back in range(steps):
+            at = (steps - 1 - back) * rows + r
+            match = np.float32(0)
+            for p in range(now.shape[0]):
+                for lane in range(PANEL):
+                    match += past[p, at, lane] * now[p, r, lane]
+            share = age * match
+            age = flush(age * decay)
+            if share == np.float32(0):
+                continue
+            for p in range(now.shape[0]):
+                for lane in range(PANEL):
+                    out[p, r, lane] += share * past[p, at, lane]
+
+
+@kernel()
+def spread_labels(labels, rows, steps, out):
+    """Every step's rows have their sample's label: ``out[t * rows + r] = labels[r]``."""
+    for t in range(steps):
+        for r in range(rows):
+            out[t * rows + r] = labels[r]
+
+
+@kernel()
+def add_votes(scores, rows, first, last, share, total):
+    """``total[r] += share * sum over steps first..last-1 of log_softmax(scores[t * rows + r])``
+
+    scores  float32 (at least last * rows, C)  read
+    total   float32 (capacity, C)              read, written
+    """
+    for t in range(first, last):
+        for r in range(rows):
+            log_total, _ = log_softmax(scores, t * rows + r, scores.shape[1])
+            for c in range(scores.shape[1]):
+                total[r, c] += share * (scores[t * rows + r, c] - log_total)

@@ -6,6 +6,7 @@ A rule is a frozen description; ``base.ClassRule`` shows the flow of one batch i
 
 from .base import ClassRule, Rule
 from .contrast import Contrast
+from .fast_weights import FastWeights
 from .goodness import GOODNESS, Goodness, MeanOfSquares, Sum, SumOfSquares
 from .group import Group
 from .labels import LABELS, Append, Label, Overwrite, Pattern
@@ -25,6 +26,7 @@ __all__ = [
     "Append",
     "ClassRule",
     "Contrast",
+    "FastWeights",
     "Goodness",
     "Group",
     "HardLabel",

@@ -46,10 +46,17 @@ class Rule:
     #: Whether layers may have another activation than the ReLU, whose derivative the kernels of
     #: a rule may have built in.
     any_activation: ClassVar[bool] = False
+    #: Why layers cannot learn one after the other, or lie on disk between their turns; "": they can.
+    no_layerwise: ClassVar[str] = ""
+    no_streaming: ClassVar[str] = ""
 
     def label_inputs(self, classes: int) -> int:
         """Inputs that the first layer has beyond the features."""
         return 0
+
+    def fitted(self, shape: tuple[int, ...]) -> Rule:
+        """The rule with what it leaves to the data filled in; ``shape``: of one sample."""
+        return self
 
     def inputs(self, width: int) -> int:
         """What the first layer takes in at once of ``width`` inputs: all, or those of one step."""

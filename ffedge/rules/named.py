@@ -7,6 +7,7 @@ from typing import Any
 from ..errors import ConfigError
 from .base import Rule
 from .contrast import Contrast
+from .fast_weights import FastWeights
 from .goodness import MeanOfSquares, Sum, SumOfSquares
 from .group import Group
 from .labels import Append
@@ -31,6 +32,7 @@ RULES: dict[str, Any] = {
     "contrast": Contrast,
     "hinton": hinton,
     "top-down": TopDown,
+    "fast-weights": FastWeights,
 }
 
 #: What the command line and the estimator offer by one word.
@@ -46,6 +48,7 @@ NAMED_RULES: dict[str, Rule] = {
     "symba": Contrast(MeanOfSquares(), SymBa(), peer=0.0),
     "swish": Contrast(MeanOfSquares(), Swish(), peer=0.0),
     "top-down": TopDown(),
+    "fast-weights": FastWeights(),
 }
 
 

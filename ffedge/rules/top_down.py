@@ -62,6 +62,8 @@ class TopDown(Rule):
     head_gain: float = 20.0
     name: ClassVar[str] = "top-down"
     rows_per_sample: ClassVar[int] = 2
+    no_layerwise: ClassVar[str] = "whose layers drive each other at every step"
+    no_streaming: ClassVar[str] = "which needs them all at every step"
     parts: ClassVar[dict[str, Any]] = {"goodness": GOODNESS, "loss": LOSSES}
 
     def __post_init__(self) -> None:
