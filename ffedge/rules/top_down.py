@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ConfigError
-from ..kernels import batch as rows_of
 from ..kernels import classes, dense, labels, normalize, peers, random, readout, recurrent
 from ..kernels import goodness as kernels
 from ..layers import activity
@@ -43,8 +42,8 @@ class TopDown(Rule):
 
     The weights stand still while a batch settles and take the mean of its steps' gradients then.
     So the product with the data is computed once, and its gradient is one product with the sum of
-    the errors. (Updates at every step fit the batch in hand: far worse on validation data.) The
-    paper leaves open how often weights change; damping is on the states before normalisation.
+    the errors. The paper leaves open how often weights change. Damping is on the states before
+    normalisation.
 
     steps: 1 to 64 in training. share: of the new activity in the state, above 0 to 1.
     first_read, last_read: 1 <= first_read <= last_read <= steps; prediction ends there.
@@ -152,6 +151,8 @@ class TopDown(Rule):
                                ("inputs", kept), ("deltas", kept))
         }  # fmt: skip
         return super().workspace(network, batch) | own | {
+            # The input's own bytes serve other layers before the first one learns.
+            "data": activity((network.features,), batch),
             "drive": activity(network.layers[0].output_shape, batch),
             "above": activity((network.classes,), 2 * batch),
             "always": TensorSpec((1, 2 * batch, PANEL), "float32"),
@@ -172,9 +173,9 @@ class TopDown(Rule):
 
     def _bottom_up(self, run: Any, count: int) -> None:
         """States of ``count`` samples from the data alone; ``drive`` = data @ W + b."""
-        network = run.network
-        normalize.normalize_rows(run.input, count, network.features, run.length)
-        x = run.input
+        normalize.normalize_rows(run.input, count, run.network.features, run.length)
+        recurrent.keep_rows(run.input, count, run.data, 0)
+        x = run.data
         for layer in run.layers:
             sums = run.drive if layer.index == 0 else layer.out
             recurrent.spread_bias(layer.bias, count, sums)
@@ -275,7 +276,7 @@ class TopDown(Rule):
             layer.step("weight", below, self.steps * rows, deltas)
         else:
             recurrent.fold_rows(asked, count)
-            layer.step("weight", run.input, count, asked)
+            layer.step("weight", run.data, count, asked)
         layer.updates += 1
 
     def _propose(self, run: Any, count: int) -> None:
