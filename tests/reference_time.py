@@ -94,6 +94,8 @@ def fast_scores(layers, X, steps, turns, rate, decay, first):
     x = X.reshape(len(X), steps, -1).swapaxes(0, 1)
     for layer in layers:
         Y, _, _ = fast_sequence(layer, x, steps, turns, rate, decay)
-        total = total + np.mean([reference.log_softmax(y @ layer["M"].T) for y in Y[first:]], axis=0)
+        total = total + np.mean(
+            [reference.log_softmax(y @ layer["M"].T) for y in Y[first:]], axis=0
+        )
         x = np.stack([reference.normalize(y) for y in Y])
     return total

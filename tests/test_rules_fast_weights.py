@@ -200,7 +200,9 @@ def test_values_out_of_range_are_refused(options, words):
 
 
 def test_steps_that_do_not_divide_the_features_are_refused():
-    with pytest.raises(ConfigError, match="expected steps to divide the 10 features, got 3; choose"):
+    with pytest.raises(
+        ConfigError, match="expected steps to divide the 10 features, got 3; choose"
+    ):
         Network.dense(10, (20,), 3, FastWeights(3))
 
 

@@ -63,7 +63,9 @@ def _goodness(graph: Graph, rule: TopDown, activity: str, width: int) -> str:
     squares = graph.add_node("ReduceSumSquare", [activity], axes=[2], keepdims=0)
     if not isinstance(rule.goodness, MeanOfSquares):
         return squares
-    return graph.add_node("Mul", [squares, graph.add_constant(f"mean_{width}", np.float32(1 / width))])
+    return graph.add_node(
+        "Mul", [squares, graph.add_constant(f"mean_{width}", np.float32(1 / width))]
+    )
 
 
 def _weight(model: Model, index: int) -> Array:

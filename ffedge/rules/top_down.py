@@ -21,6 +21,7 @@ from .negatives import LABEL_STREAM
 if TYPE_CHECKING:
     from ..network import Network
 
+
 @dataclass(frozen=True)
 class TopDown(Rule):
     """Recurrent Forward-Forward with top-down connections; Hinton 2022, section 3.4.
