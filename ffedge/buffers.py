@@ -224,8 +224,8 @@ def check_training(
     rule = network.rule
     if rule.no_layerwise and recipe.schedule == "layerwise":
         raise ConfigError(
-            f"plan_training: expected schedule sweep for the rule {rule.name}, {rule.no_layerwise}, "
-            "got layerwise"
+            f"plan_training: expected schedule sweep for the rule {rule.name}, "
+            f"{rule.no_layerwise}, got layerwise"
         )
     if rule.no_streaming and streaming is not None:
         raise ConfigError(
@@ -249,6 +249,11 @@ def check_training(
         )
     if streaming is not None:
         streaming.check(network)
+        if streaming.outputs and recipe.shift:
+            raise ConfigError(
+                "plan_training: expected shift 0 where outputs are kept on disk, which are of "
+                f"samples as they are, got {recipe.shift!r}"
+            )
         if checkpoint:
             raise ConfigError(
                 "plan_training: expected all layers in memory where checkpoints are kept, got some "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -35,6 +36,7 @@ from .optimizers import Optimizer, named_optimizer
 from .predict import score_rows
 from .recipe import Recipe
 from .rules import Rule, named_rule
+from .shifts import Shift, check_shape, grid_of
 from .sources import Dataset, from_arrays
 from .trainer import Trainer
 from .units import parse_bytes
@@ -60,6 +62,9 @@ class FFClassifier(Online):
     scaling: "auto", "standard", "global", "shifted" or "none"; see ``ffedge.scaling``.
     max_memory: budget for all training buffers, in bytes or as "512KiB"; BudgetError beforehand
     if the plan does not fit.
+    shift: pixels or steps by which ``fit`` moves a sample at most, each way and anew every time,
+    see ``ffedge.shifts``. Needs feature_shape, the shape that a row of X was flattened from:
+    (height, width), (height, width, channels), or (steps, channels) with a shift such as (1, 0).
     replay: samples kept of what was learned, each class its share, and learned again beside new
     ones by ``partial_fit`` and ``learn_one``: as many as fit into the batch. Their bytes are in
     the plan, one a feature for uint8 data and four else. 0 keeps none.
@@ -93,6 +98,8 @@ class FFClassifier(Online):
         schedule: str = "sweep",
         scaling: str = "auto",
         max_memory: int | str | None = None,
+        shift: Shift = 0,
+        feature_shape: Sequence[int] | None = None,
         replay: int = 0,
         on_drift: Callable[[Drift], Any] | None = None,
         drift_signal: str = "goodness",
@@ -110,12 +117,16 @@ class FFClassifier(Online):
         self.schedule = schedule
         self.scaling = scaling
         self.max_memory = max_memory
+        self.shift = shift
+        self.feature_shape = feature_shape
         self.replay = replay
         self.on_drift = on_drift
         self.drift_signal = drift_signal
         self.shuffle = shuffle
         self.warm_start = warm_start
         self.random_state = random_state
+
+    _shape: tuple[int, ...]
 
     # Training
 
@@ -129,7 +140,12 @@ class FFClassifier(Online):
         self._columns = None
         codes, classes = check_labels(y, len(X))
         data = from_arrays(X, codes, classes=range(len(classes)))
+        if self.feature_shape is not None:
+            self._shape = check_shape(self.feature_shape, data.width)
+            data = replace(data, feature_shape=self._shape)
         recipe = self._recipe(data)
+        if recipe.shift:
+            grid_of(recipe.shift, data.feature_shape)
         parts = choose_parts(data, recipe.scaling) if self.precision == "int8" else 1
         network = self._network(data.width, len(classes), parts)
         old = getattr(self, "_trainer", None)
@@ -154,7 +170,7 @@ class FFClassifier(Online):
         self.classes_ = classes
         self.plan_ = self._trainer.plan
         if math.prod(getattr(self, "_shape", (0,))) != network.features:
-            self._shape: tuple[int, ...] = (network.features,)
+            self._shape = (network.features,)
         self.__dict__.pop("_sample", None)
         self.drift_: Drift | None = None
         self._watch = DriftWatch()
@@ -214,6 +230,7 @@ class FFClassifier(Online):
             optimizer=optimizer, batch_size=size,
             epochs=whole("max_iter", epochs), schedule="sweep" if stream else self.schedule,
             scaling=scaling, shuffle=bool(self.shuffle), stream=stream,
+            shift=0 if stream else self.shift,
             replay=whole("replay", self.replay), replay_dtype=stored_as(dtype),
             seed=seed_of(self.random_state),
         )  # fmt: skip
@@ -292,6 +309,7 @@ class FFClassifier(Online):
             optimizer=recipe.optimizer,
             batch_size=recipe.batch_size, schedule=recipe.schedule, scaling=recipe.scaling,
             replay=recipe.replay, shuffle=recipe.shuffle, random_state=recipe.seed,
+            shift=recipe.shift, feature_shape=model.feature_shape if recipe.shift else None,
         )  # fmt: skip
         self._resume(model.network, model.params, recipe, np.asarray(model.classes))
         self.n_features_in_ = model.network.features

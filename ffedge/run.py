@@ -13,10 +13,12 @@ import numpy as np
 from .arena import Arena
 from .buffers import parameters
 from .kernels import activations, batch, dense, normalize, random
+from .kernels import shift as shifted
 from .network import RELU, Network
 from .optimizers import SGD
 from .recipe import Recipe
 from .scaling import LIMIT
+from .shifts import STREAM, Grid, grid_of
 from .sources import Dataset
 from .streamer import Streamer
 from .streaming import bounds
@@ -273,6 +275,8 @@ class Run:
         self.seed = recipe.seed if recipe is not None else 0
         self.samples_seen = 0
         self._fetched: tuple[Array, Array] = (_NO_LABELS, _ALL_ROWS)
+        #: How these samples move, None: they do not.
+        self._grid: Grid | None = None
         for layer in self.layers:
             network.rule.begin(self, layer)
 
@@ -341,10 +345,22 @@ class Run:
         if self.visits is not None:
             self.visits.end()
 
-    def fetch(self, data: Dataset, first: int, count: int, *, shuffle: int | None = None) -> None:
-        """Bring samples first..first+count-1 (of permutation ``shuffle``) into the input."""
+    def fetch(
+        self, data: Dataset, first: int, count: int, *, shuffle: int | None = None,
+        moved: bool = False,
+    ) -> None:  # fmt: skip
+        """Bring samples first..first+count-1 (of permutation ``shuffle``) into the input.
+
+        moved: by up to the recipe's shift, where it has one; see ``ffedge.shifts``.
+        """
+        if moved and self.recipe is not None and self.recipe.shift:
+            self._grid = grid_of(self.recipe.shift, data.feature_shape)
+            self._fetched = (data.features, choose(self, data, first, count, shuffle))
+            self.fetch_again(count)
+            return
         if self.visits is not None:
             self.visits.begin()
+        self._grid = None
         subset = _ALL_ROWS if data.rows is None else data.rows
         seed = 0 if shuffle is None else shuffle
         batch.fetch_batch(
@@ -358,15 +374,22 @@ class Run:
     def fetch_features(self, features: Array, first: int, count: int) -> None:
         """Bring rows first..first+count-1 of unlabelled data into the input."""
         batch.choose_rows(first, count, len(features), 0, False, self.chosen)
-        self._fetched = (features, _ALL_ROWS)
+        self._fetched, self._grid = (features, _ALL_ROWS), None
         self.fetch_again(count)
 
     def fetch_again(self, count: int) -> None:
-        """Bring the last fetched features into the input once more, for another pass."""
+        """Bring the last fetched features into the input once more, moved as they were."""
         if self.visits is not None:
             self.visits.begin()
         features, subset = self._fetched
-        batch.fetch(features, subset, self.chosen, count, self.mean, self.gain, _LIMIT, self.input)
+        scale = (self.mean, self.gain, _LIMIT)
+        if self._grid is None:
+            batch.fetch(features, subset, self.chosen, count, *scale, self.input)
+        else:
+            shifted.fetch_shifted(
+                features, subset, self.chosen, count, *scale, *self._grid,
+                self.seed ^ STREAM, self.samples_seen, self.input,
+            )  # fmt: skip
         self._normalize_input(count)
 
     def _normalize_input(self, count: int) -> None:

@@ -15,7 +15,7 @@ SIMULATION = ROOT / "firmware_sim"
 FLOORS = [
     ("errors", "tensor", "units", "described"),
     ("kernels",),
-    ("activations", "layers", "rules", "optimizers", "scaling", "atomic", "disk",
+    ("activations", "layers", "rules", "optimizers", "scaling", "shifts", "atomic", "disk",
      "checkpoint_record", "checkpoint_store"),
     ("lowering",),
     ("network", "recipe", "plan", "arena", "buffers", "buffers_int8", "scales_int8", "model",

@@ -74,7 +74,7 @@ def loss_of(kind, Y, half):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", LOSSES)
 def test_the_gradients_are_the_finite_differences_of_all_steps_local_losses(kind, size):
-    features, _, classes, batch = size
+    _, _, classes, batch = size
     rule = TopDown(*LOSSES[kind], **STEPS, peer=0.0)
     trainer, data = prepared(rule, size, GRADIENT)
     layers = matrices(trainer)
@@ -103,7 +103,7 @@ def test_the_gradients_are_the_finite_differences_of_all_steps_local_losses(kind
 
 @pytest.mark.parametrize("size", SIZES)
 def test_heads_learn_from_the_bottom_up_states(size):
-    features, _, classes, batch = size
+    batch = size[-1]
     rule = TopDown(**STEPS, head_gain=2.0)
     trainer, data = prepared(rule, size, GRADIENT)
     layers = matrices(trainer)
@@ -153,7 +153,7 @@ def test_peers_pull_every_unit_towards_the_mean_activity_of_the_layer():
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("goodness", [SumOfSquares(), MeanOfSquares()])
 def test_scores_are_the_goodness_of_each_label_over_the_steps_that_are_read(goodness, size):
-    features, _, classes, batch = size
+    classes = size[2]
     rule = TopDown(goodness, **STEPS)
     trainer, data = prepared(rule, size)
     wanted = reference_time.top_down_scores(
@@ -211,7 +211,7 @@ def test_a_smaller_last_batch_scores_as_alone():
     ],
 )
 def test_values_out_of_range_are_refused(options, words):
-    with pytest.raises(ConfigError, match="^TopDown: ") as refusal:
+    with pytest.raises(ConfigError, match=r"^TopDown: ") as refusal:
         TopDown(**options)
 
     assert words in str(refusal.value)

@@ -16,6 +16,7 @@ from ..optimizers import OPTIMIZERS, named_optimizer
 from ..recipe import SCHEDULES, Recipe
 from ..rules import NAMED_RULES
 from ..scaling import KINDS
+from ..shifts import Shift, check_shift
 from ..sources import Dataset, load
 from ..units import parse_bytes
 from .progress import ProgressLine
@@ -43,8 +44,18 @@ def widths(text: str) -> tuple[int, ...]:
         raise ConfigError(f"expected widths such as 128,64, got {text!r}") from None
 
 
+def shift(text: str) -> Shift:
+    """``"1"`` or ``"1,0"`` as a recipe's shift."""
+    try:
+        each = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"expected a shift such as 1, or 1,0, got {text!r}") from None
+    return check_shift(each[0] if len(each) == 1 else each)
+
+
 bytes_argument = argument(parse_bytes)
 widths_argument = argument(widths)
+shift_argument = argument(shift)
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -94,6 +105,11 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=int, choices=(1, 2), default=1,
         help="2: the upper layers learn beside the lower ones, in int8 (default: 1)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--shift", type=shift_argument, default=0, metavar="N",
+        help="move training images by up to N pixels each way, anew every time; of windows of "
+             "(steps, channels) N,0 (default: 0)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
 
@@ -156,6 +172,7 @@ def read_recipe(
         schedule=options.schedule or SCHEDULES[0],
         scaling=scaling if options.scaling == "auto" else options.scaling,
         threads=options.threads,
+        shift=options.shift,
         seed=options.seed,
     )
 

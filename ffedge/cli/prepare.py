@@ -21,6 +21,7 @@ from ..network import Network
 from ..planner import Choice, Pace, choose
 from ..recipe import Recipe
 from ..rules import NAMED_RULES
+from ..shifts import grid_of
 from ..sources import Dataset
 from ..sources.spool import disk_folder
 from ..trainer import Trainer
@@ -71,6 +72,8 @@ def prepare(
         scaling=choose_scaling(data),
     )  # fmt: skip
     recipe = recipes[0]
+    if recipe.shift:
+        grid_of(recipe.shift, data.feature_shape)
     if network is not None:
         return choose_plan(options, network, recipes), recipe
     classes, precision = len(data.classes), options.precision

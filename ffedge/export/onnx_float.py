@@ -14,8 +14,9 @@ import numpy as np
 from ..errors import ExportError
 from ..kernels.readout import frozen_panel
 from ..model import Array, Model
-from ..rules import Contrast, FastWeights, Group, Readout, TopDown
+from ..rules import Contrast, FastWeights, Group, Prototypes, Readout, SideChannel, TopDown
 from ..tensor import PANEL, panels
+from .onnx_classes import add_prototype_goodness, add_side_goodness
 from .onnx_contrast import add_label_goodness
 from .onnx_interface import add_input, add_outputs
 from .onnx_layers import add_dense, divide_by_length
@@ -93,6 +94,8 @@ def group_matrix(rule: Group, width: int, classes: int) -> Array:
 _GOODNESS: dict[type[Any], Callable[[Graph, Model, Any, str], None]] = {
     Readout: _add_class_goodness,
     Group: _add_class_goodness,
+    Prototypes: add_prototype_goodness,
+    SideChannel: add_side_goodness,
     Contrast: add_label_goodness,
     TopDown: add_top_down,
     FastWeights: add_fast_weights,

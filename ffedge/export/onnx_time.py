@@ -21,7 +21,7 @@ def _normalize(graph: Graph, x: str, width: int, axis: int) -> str:
 
 
 def add_top_down(graph: Graph, model: Model, rule: TopDown, x: str) -> None:
-    """``goodness`` = each label's, summed over the layers, averaged over the steps that are read."""
+    """``goodness`` = each label's, summed over the layers, averaged over the steps read."""
     network = model.network
     hidden, last = network.hidden, len(network.hidden) - 1
     x = _normalize(graph, x, network.features, 1)
@@ -94,7 +94,7 @@ def add_fast_weights(graph: Graph, model: Model, rule: FastWeights, x: str) -> N
     x = graph.add_node("Reshape", [x, graph.add_constant("shape.sequence", shape)])
     first = int(rule.first_vote * rule.steps)
     votes = []
-    for i, width in enumerate(network.hidden):
+    for i in range(len(network.hidden)):
         sums = _from_below(graph, model, i, x)
         activity, passed = _sequence(graph, model, rule, i, sums)
         matrix = graph.add_constant(f"layer{i}.readout", model.dense_weight(i, "readout").T)

@@ -13,7 +13,10 @@ from .labels import LABELS, Append, Label, Overwrite, Pattern
 from .losses import LOSSES, Loss, Swish, SymBa, Threshold
 from .named import NAMED_RULES, RULES, hinton, named_rule, word_for
 from .negatives import NEGATIVES, HardLabel, LikelyLabel, Negatives, WrongLabel
+from .objectives import OBJECTIVES, CrossEntropy, Logistic, Objective
+from .prototypes import Prototypes
 from .readout import Readout
+from .side_channel import SideChannel
 from .top_down import TopDown
 
 __all__ = [
@@ -22,23 +25,29 @@ __all__ = [
     "LOSSES",
     "NAMED_RULES",
     "NEGATIVES",
+    "OBJECTIVES",
     "RULES",
     "Append",
     "ClassRule",
     "Contrast",
+    "CrossEntropy",
     "FastWeights",
     "Goodness",
     "Group",
     "HardLabel",
     "Label",
     "LikelyLabel",
+    "Logistic",
     "Loss",
     "MeanOfSquares",
     "Negatives",
+    "Objective",
     "Overwrite",
     "Pattern",
+    "Prototypes",
     "Readout",
     "Rule",
+    "SideChannel",
     "Sum",
     "SumOfSquares",
     "Swish",

@@ -46,7 +46,7 @@ class Rule:
     #: Whether layers may have another activation than the ReLU, whose derivative the kernels of
     #: a rule may have built in.
     any_activation: ClassVar[bool] = False
-    #: Why layers cannot learn one after the other, or lie on disk between their turns; "": they can.
+    #: Why layers cannot learn one after the other, or lie on disk between turns; "": they can.
     no_layerwise: ClassVar[str] = ""
     no_streaming: ClassVar[str] = ""
 
@@ -123,6 +123,10 @@ class Rule:
         logits -= logits.max(axis=1, keepdims=True)
         np.exp(logits, out=logits)
         return logits / logits.sum(axis=1, keepdims=True)
+
+    def hand_on(self, layer: Any, rows: int) -> None:
+        """Turn what a layer's ``forward`` left into the input of the layer above."""
+        layer.normalize(rows)
 
     def train_batch(self, run: Any, count: int) -> None:
         """Train the run's active layers on ``count`` fetched samples."""

@@ -42,8 +42,8 @@ class FastWeights(Rule):
     class's score is its log-probability summed over the layers, averaged over the steps from
     ``first_vote * steps`` on.
 
-    steps: 1 to 4096, must divide the number of features; ``fitted`` takes them from the data's first
-    axis, as the word "fast-weights" does. turns: 0 (no fast weights) to 8. rate: 0
+    steps: 1 to 4096, must divide the number of features; ``fitted`` takes them from the data's
+    first axis, as the word "fast-weights" does. turns: 0 (no fast weights) to 8. rate: 0
     to 10. decay: 0 to 1. first_vote: 0 to 0.99 of the sequence. smoothing: 0 to 0.9.
     """
 
@@ -87,7 +87,7 @@ class FastWeights(Rule):
         return rows // self.steps
 
     def fitted(self, shape: tuple[int, ...]) -> FastWeights:
-        """One step for each entry of the first of several axes, (steps, channels), if steps is 1."""
+        """As many steps as the first of several axes, (steps, channels), if steps is 1."""
         several = len(shape) > 1 and self.steps == 1 and shape[0] <= MAX_STEPS
         return replace(self, steps=shape[0]) if several else self
 

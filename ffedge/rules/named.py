@@ -12,7 +12,10 @@ from .goodness import MeanOfSquares, Sum, SumOfSquares
 from .group import Group
 from .labels import Append
 from .losses import Swish, SymBa
+from .objectives import Logistic
+from .prototypes import Prototypes
 from .readout import Readout
+from .side_channel import SideChannel
 from .top_down import TopDown
 
 
@@ -29,6 +32,8 @@ def hinton(label_value: float = 3.0, peer: float = 0.03, head_gain: float = 10.0
 RULES: dict[str, Any] = {
     "readout": Readout,
     "group": Group,
+    "prototypes": Prototypes,
+    "side-channel": SideChannel,
     "contrast": Contrast,
     "hinton": hinton,
     "top-down": TopDown,
@@ -41,6 +46,9 @@ NAMED_RULES: dict[str, Rule] = {
     "readout-frozen": Readout(frozen=True),
     "group": Group(),
     "group-mean": Group(squared=False),
+    "prototypes": Prototypes(),
+    "side-channel": SideChannel(),
+    "side-channel-logistic": SideChannel(Logistic()),
     "hinton": hinton(),
     "hinton-collaborating": Contrast(collaboration=True),
     "hinton-minimising": Contrast(SumOfSquares(minimise=True)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -76,21 +77,21 @@ class TopDown(Rule):
             raise ConfigError(
                 f"TopDown: expected a loss such as Threshold(), got {self.loss!r:.60}"
             )
-        for field in ("steps", "first_read", "last_read"):
-            value = getattr(self, field)
+        for name in ("steps", "first_read", "last_read"):
+            value = getattr(self, name)
             if type(value) is not int or not 1 <= value <= 64:
-                raise ConfigError(f"TopDown: expected {field} in 1..64, got {value!r:.40}")
+                raise ConfigError(f"TopDown: expected {name} in 1..64, got {value!r:.40}")
         if not self.first_read <= self.last_read <= self.steps:
             raise ConfigError(
                 "TopDown: expected first_read <= last_read <= steps, got "
                 f"{self.first_read}, {self.last_read}, {self.steps}"
             )
-        for field, low, high in (("share", 1e-3, 1.0), ("peer", 0.0, 1.0),
+        for name, low, high in (("share", 1e-3, 1.0), ("peer", 0.0, 1.0),
                                  ("head_gain", 1e-3, 1e3)):  # fmt: skip
-            value = getattr(self, field)
+            value = getattr(self, name)
             if not isinstance(value, int | float) or not low <= value <= high:
                 raise ConfigError(
-                    f"TopDown: expected {field} in {low:g}..{high:g}, got {value!r:.40}"
+                    f"TopDown: expected {name} in {low:g}..{high:g}, got {value!r:.40}"
                 )
 
     def check(self, network: Network) -> None:
@@ -110,6 +111,18 @@ class TopDown(Rule):
     def probability_factor(self, network: Network) -> float:
         """The loss's sharpness over the number of layers, whose goodness is summed."""
         return self.loss.sharpness / len(network.layers)
+
+    def work(self, network: Network) -> Work:
+        """A bottom-up pass, and ``steps`` passes of two rows through all that moves in them."""
+        hidden, c = network.hidden, network.classes
+        upper = sum(a * b for a, b in pairwise(hidden))
+        down, top = upper, c * hidden[-1]
+        rows = 2 * self.steps
+        # The first layer's weight meets a sample once, the top's label weight both labels once.
+        update = (rows - 1) * upper + rows * down + 2 * top
+        heads = 2 * c * sum(n for i, n in enumerate(hidden) if self._has_head(network, i))
+        forward = upper + down + top
+        return Work(1, 1, 1, rows * forward + update + heads, c * self.last_read * forward)
 
     def params(self, network: Network, index: int) -> dict[str, TensorSpec]:
         """down (panels, units above or C, 16); head (panels, C, 16) on all but the first."""
