@@ -12,6 +12,7 @@ from checks import (
     assert_params_are_padded_with_zeros,
     give_random_params,
     gradient_of,
+    not_in_library,
     scores_of,
     small_data,
     small_trainer,
@@ -19,16 +20,14 @@ from checks import (
 
 from ffedge.buffers import plan_prediction, plan_training
 from ffedge.errors import ConfigError
-from ffedge.kernels.provider import LIBRARY
 from ffedge.network import Network
+from ffedge.new_classes import with_classes
 from ffedge.recipe import Recipe
 from ffedge.rules import FastWeights, named_rule
 from ffedge.sources import from_arrays
 from ffedge.streaming import Streaming
 
-pytestmark = pytest.mark.skipif(
-    LIBRARY is not None, reason="kernels are not in the compiled library: FFEDGE_KERNELS=jit"
-)
+pytestmark = not_in_library
 
 #: Rule, features, hidden widths, classes, batch.
 SIZES = [
@@ -219,6 +218,17 @@ def test_int8_and_layers_on_disk_are_refused_with_the_reason():
 def test_the_word_takes_its_steps_from_the_data(shape, steps):
     assert named_rule("fast-weights").fitted(shape).steps == steps
     assert FastWeights(4).fitted(shape).steps == 4
+
+
+def test_new_classes_leave_the_predictions_of_the_old_ones_as_they_are():
+    trainer, data = prepared((FastWeights(4), 20, (17, 6), 3, 4))
+    before = scores_of(trainer, data.features)
+
+    grown = with_classes(trainer, np.array([0, 2, 3]), 5)
+
+    grown.run.begin_stage(None)
+    after = scores_of(grown, data.features)
+    assert after.argmax(axis=1).tolist() == np.array([0, 2, 3])[before.argmax(axis=1)].tolist()
 
 
 def test_its_description_comes_back():

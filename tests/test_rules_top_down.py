@@ -12,6 +12,7 @@ from checks import (
     assert_params_are_padded_with_zeros,
     give_random_params,
     gradient_of,
+    not_in_library,
     scores_of,
     small_data,
     small_trainer,
@@ -19,16 +20,13 @@ from checks import (
 
 from ffedge.buffers import plan_training
 from ffedge.errors import ConfigError
-from ffedge.kernels.provider import LIBRARY
 from ffedge.network import Network
 from ffedge.planner import choose
 from ffedge.recipe import Recipe
 from ffedge.rules import MeanOfSquares, Sum, SumOfSquares, Swish, SymBa, Threshold, TopDown
 from ffedge.streaming import Streaming
 
-pytestmark = pytest.mark.skipif(
-    LIBRARY is not None, reason="kernels are not in the compiled library: FFEDGE_KERNELS=jit"
-)
+pytestmark = not_in_library
 
 #: Features, hidden widths, classes, batch: one to three layers, more classes than lanes.
 SIZES = [(5, (7,), 3, 4), (5, (17, 6), 3, 4), (20, (7, 18, 9), 18, 3)]

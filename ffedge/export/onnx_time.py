@@ -29,7 +29,8 @@ def add_top_down(graph: Graph, model: Model, rule: TopDown, x: str) -> None:
     drive = graph.add_node("Add", [drive, graph.add_constant("layer0.bias", _bias(model, 0))])
     shape = graph.add_constant("shape.samples", np.array([-1, 1, hidden[0]]))
     drive = graph.add_node("Reshape", [drive, shape])
-    states, passed = [], []
+    states: list[str] = []
+    passed: list[str] = []
     for i, width in enumerate(hidden):
         sums = drive if i == 0 else _from_below(graph, model, i, passed[-1])
         states.append(graph.add_node("Relu", [sums]))
@@ -73,7 +74,8 @@ def _weight(model: Model, index: int) -> Array:
 
 
 def _bias(model: Model, index: int) -> Array:
-    return model.dense_weight(index, "bias")[0]
+    bias: Array = model.dense_weight(index, "bias")[0]
+    return bias
 
 
 def _from_below(graph: Graph, model: Model, index: int, x: str) -> str:
