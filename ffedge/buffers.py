@@ -264,6 +264,11 @@ def check_training(
                 "plan_training: expected one thread where layers are streamed from disk, got two; "
                 "leave --threads out"
             )
+        if streaming.outputs and not all(layer.activation.nonnegative for layer in network.layers):
+            raise ConfigError(
+                "plan_training: expected activations that are never below 0 where outputs are "
+                "kept on disk in bytes 0 to 255, got leaky; leave --outputs-on-disk out"
+            )
         if streaming.outputs and recipe.schedule != "layerwise":
             raise ConfigError(
                 "plan_training: expected schedule layerwise where outputs are kept on disk, got "

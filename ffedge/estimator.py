@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from .activations import Activation, activation_of
 from .checks import (
     NotFitted,
     check_features,
@@ -28,6 +29,7 @@ from .defaults import (
 )
 from .drift import Drift, DriftWatch
 from .errors import CheckpointError, ConfigError, DataError
+from .fields import Fields
 from .model import Model
 from .model_file import load_model, save_model
 from .network import Network
@@ -52,6 +54,9 @@ class FFClassifier(Online):
     ``ffedge.rules`` with options.
     precision: "float32", or "int8": weights, activations and updates in 8 bits, the same bits
     on every machine; rules readout, group and group-mean.
+    activation: "relu", "leaky", "triangle", "student-t", an object of ``ffedge.activations``, or
+    a sequence of these, one a layer. Anything but "relu" is float32 only.
+    fields: None, or one ``ffedge.fields.Fields`` (or None) a layer: which inputs its units see.
     optimizer: "auto" (Adam; in int8 SGD, the only one there), "adam", "momentum", "sgd", or one
     of ``ffedge.optimizers`` with options.
     learning_rate: None takes the optimiser's own default.
@@ -91,6 +96,8 @@ class FFClassifier(Online):
         *,
         rule: str | Rule = "readout",
         precision: str = "float32",
+        activation: str | Activation | Sequence[str | Activation] = "relu",
+        fields: Sequence[Fields | None] | None = None,
         optimizer: str | Optimizer = "auto",
         learning_rate: float | None = None,
         max_iter: int | None = None,
@@ -110,6 +117,8 @@ class FFClassifier(Online):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.rule = rule
         self.precision = precision
+        self.activation = activation
+        self.fields = fields
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.max_iter = max_iter
@@ -193,8 +202,20 @@ class FFClassifier(Online):
     def _network(self, features: int, classes: int, input_parts: int) -> Network:
         return Network.dense(
             features, widths_of(self.hidden_layer_sizes), classes, self._rule(),
-            precision=self.precision, input_parts=input_parts,
+            precision=self.precision, input_parts=input_parts, activations=self._activations(),
+            fields=self.fields,
         )  # fmt: skip
+
+    def _activations(self) -> Activation | list[Activation]:
+        given = self.activation
+        if isinstance(given, str | Activation):
+            return activation_of(given)
+        if not isinstance(given, Sequence):
+            raise ConfigError(
+                f"FFClassifier: expected activation a name, an Activation or a sequence of them, "
+                f"got {given!r:.60}"
+            )
+        return [activation_of(each) for each in given]
 
     def _recipe(self, data: Dataset) -> Recipe:
         size = self.batch_size
@@ -306,6 +327,8 @@ class FFClassifier(Online):
             raise CheckpointError(f"{os.fspath(path)}: {error}") from None
         self = cls(
             model.network.hidden, rule=model.network.rule, precision=model.precision,
+            activation=_shortest([layer.activation for layer in model.network.layers]),
+            fields=_or_none([layer.fields for layer in model.network.layers]),
             optimizer=recipe.optimizer,
             batch_size=recipe.batch_size, schedule=recipe.schedule, scaling=recipe.scaling,
             replay=recipe.replay, shuffle=recipe.shuffle, random_state=recipe.seed,
@@ -317,3 +340,13 @@ class FFClassifier(Online):
         if model.feature_names is not None:
             self.feature_names_in_ = np.asarray(model.feature_names, dtype=object)
         return self
+
+
+def _shortest(activations: list[Activation]) -> Activation | list[Activation]:
+    """One activation where all layers have the same."""
+    return activations[0] if len(set(activations)) == 1 else activations
+
+
+def _or_none(fields: list[Fields | None]) -> list[Fields | None] | None:
+    """None where no layer has any."""
+    return fields if any(fields) else None

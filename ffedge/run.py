@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from .activations import RELU
 from .arena import Arena
 from .buffers import parameters
 from .kernels import activations, batch, dense, normalize, random
 from .kernels import shift as shifted
-from .network import RELU, Network
+from .network import Network
 from .optimizers import SGD
 from .recipe import Recipe
 from .scaling import LIMIT
@@ -80,6 +81,7 @@ class LayerRun:
         self.index = index
         self.width = network.layers[index].out_features
         self.inputs = network.layers[index].in_features
+        self.fan_in, self.fields = network.layers[index].fan_in, network.layers[index].fields
         self._run = run
         self.bind()
         self.out, self.length = arena[f"layer{index}.out"], arena["length"]
@@ -117,9 +119,11 @@ class LayerRun:
 
     def _fill_weights(self, seed: int) -> None:
         random.fill_normal(seed, self.width, self._scale(), 0, self.weight)
+        if self.fields is not None:
+            self.fields.clear(self.weight, self.width)
 
     def _scale(self) -> np.float32:
-        return np.float32((1.0 / self.inputs) ** 0.5)
+        return np.float32((1.0 / self.fan_in) ** 0.5)
 
     def forward(self, x: Array, rows: int) -> None:
         """``out = activation(x @ weight + bias)``."""
@@ -177,6 +181,8 @@ class LayerRun:
             assert run.ones is not None
             self.step("weight", x, rows, self.delta)
             self.step("bias", run.ones, rows, self.delta)
+        if self.fields is not None:
+            self.fields.clear(self.weight, self.width)
         self.updates += 1
 
     def begin_epoch(self) -> None:
@@ -203,6 +209,8 @@ class SlicedLayerRun(LayerRun):
         for number, (first, last) in enumerate(self._slices):
             window = self.weight[: last - first]
             random.fill_normal(seed, self.width, self._scale(), first, window)
+            if self.fields is not None:
+                self.fields.clear(window, self.width, first)
             self._streamer.made_slice(self.index, number)
 
     def forward(self, x: Array, rows: int) -> None:
@@ -236,6 +244,8 @@ class SlicedLayerRun(LayerRun):
             else:
                 state = [array[: last - first] for array in self.state["weight"]]
                 optimizer.step(x, rows, delta, window, state, run, run.factor, self.updates + 1)
+            if self.fields is not None:
+                self.fields.clear(window, self.width, first)
         if not isinstance(optimizer, SGD):
             assert run.ones is not None
             self.step("bias", run.ones, rows, self.delta)

@@ -15,8 +15,8 @@ SIMULATION = ROOT / "firmware_sim"
 FLOORS = [
     ("errors", "tensor", "units", "described"),
     ("kernels",),
-    ("activations", "layers", "rules", "optimizers", "scaling", "shifts", "atomic", "disk",
-     "checkpoint_record", "checkpoint_store"),
+    ("activations", "fields", "layers", "rules", "optimizers", "scaling", "shifts", "atomic",
+     "disk", "checkpoint_record", "checkpoint_store"),
     ("lowering",),
     ("network", "recipe", "plan", "arena", "buffers", "buffers_int8", "scales_int8", "model",
      "model_file", "sources", "memory", "heap", "streaming", "training_file", "streamed_layer",

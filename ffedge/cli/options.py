@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from ..activations import ACTIVATIONS
 from ..defaults import choose_optimizer
 from ..errors import ConfigError
 from ..layers import PRECISIONS
@@ -85,6 +86,8 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     """How to train; defaults are the evidence-based ones of ``ffedge.defaults``."""
     parser.add_argument("--rule", choices=tuple(NAMED_RULES), default="readout",
                         help="learning rule (default: readout)")  # fmt: skip
+    parser.add_argument("--activation", choices=tuple(ACTIVATIONS), default="relu",
+                        help="of the hidden units (default: relu)")  # fmt: skip
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="float32",
         help="int8: weights, activations and updates in 8 bits (default: float32)",

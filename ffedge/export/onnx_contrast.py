@@ -30,8 +30,11 @@ from ..rules import (
     MeanOfSquares,
     Overwrite,
     Pattern,
+    Regions,
+    Signed,
     Sum,
     SumOfSquares,
+    TopK,
 )
 from .onnx_layers import add_bias, add_dense, divide_by_length, length
 from .onnx_writer import Graph
@@ -142,6 +145,21 @@ def _sum(graph: Graph, goodness: Any, x: str, width: int) -> str:
     return _times(graph, graph.add_node("ReduceSum", [x, axis], keepdims=1), goodness.sign)
 
 
+def _top(graph: Graph, goodness: Any, x: str, width: int) -> str:
+    count = graph.add_constant(f"largest_{width}", np.array([goodness.count(width)]))
+    squares = graph.add_node("Mul", [x, x])
+    largest = graph.add_node("TopK", [squares, count], unused=1, axis=1)
+    return _times(
+        graph, graph.add_node("ReduceMean", [largest], axes=[1], keepdims=1), goodness.sign
+    )
+
+
+def _signed(graph: Graph, goodness: Any, x: str, width: int) -> str:
+    signs = np.where(np.arange(width) < goodness.split(width), goodness.sign, -goodness.sign)
+    column = graph.add_constant(f"signs_{width}", signs.astype(np.float32)[:, None])
+    return graph.add_node("MatMul", [graph.add_node("Mul", [x, x]), column])
+
+
 def _times(graph: Graph, value: str, factor: float) -> str:
     if factor == 1:
         return value
@@ -152,6 +170,10 @@ def _times(graph: Graph, value: str, factor: float) -> str:
 _VALUES: dict[type[Goodness], Callable[[Graph, Any, str, int], str]] = {
     SumOfSquares: _squares,
     MeanOfSquares: _squares,
+    # The sum over the regions of their sums of squares is the layer's.
+    Regions: _squares,
+    TopK: _top,
+    Signed: _signed,
     Sum: _sum,
 }
 

@@ -7,7 +7,8 @@ A rule is a frozen description; ``base.ClassRule`` shows the flow of one batch i
 from .base import ClassRule, Rule
 from .contrast import Contrast
 from .fast_weights import FastWeights
-from .goodness import GOODNESS, Goodness, MeanOfSquares, Sum, SumOfSquares
+from .goodness import Goodness, MeanOfSquares, Sum, SumOfSquares
+from .goodness_parts import GOODNESS, Regions, Signed, TopK
 from .group import Group
 from .labels import LABELS, Append, Label, Overwrite, Pattern
 from .losses import LOSSES, Loss, Swish, SymBa, Threshold
@@ -46,14 +47,17 @@ __all__ = [
     "Pattern",
     "Prototypes",
     "Readout",
+    "Regions",
     "Rule",
     "SideChannel",
+    "Signed",
     "Sum",
     "SumOfSquares",
     "Swish",
     "SymBa",
     "Threshold",
     "TopDown",
+    "TopK",
     "WrongLabel",
     "hinton",
     "named_rule",

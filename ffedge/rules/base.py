@@ -70,6 +70,10 @@ class Rule:
         """Rows of that width, where layers hold ``rows`` rows of activity."""
         return rows
 
+    def fitting_width(self, width: int) -> int:
+        """The next width from ``width`` on that a layer without receptive fields may have."""
+        return width
+
     def check(self, network: Network) -> None:
         """Raise ConfigError if the rule cannot train ``network``."""
 
@@ -135,6 +139,16 @@ class Rule:
     def score_batch(self, run: Any, count: int) -> None:
         """Write the ``count`` fetched samples' class scores to ``run.total``."""
         raise TypeError(f"{type(self).__name__} does not score")
+
+
+def refuse_fields(name: str, network: Network) -> None:
+    """ConfigError if a layer has receptive fields, for a rule with weights beside the layer's."""
+    for i, layer in enumerate(network.layers):
+        if layer.fields is not None:
+            raise ConfigError(
+                f"{name}: expected layers whose units see all inputs, as those of the weights "
+                f"between states do, got receptive fields in layer {i}"
+            )
 
 
 @dataclass(frozen=True)

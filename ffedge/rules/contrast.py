@@ -13,7 +13,8 @@ from ..kernels import classes, normalize, peers, readout
 from ..kernels import goodness as kernels
 from ..tensor import PANEL, TensorSpec, panels
 from .base import Rule, Work
-from .goodness import GOODNESS, Goodness, SumOfSquares
+from .goodness import Goodness, SumOfSquares
+from .goodness_parts import GOODNESS
 from .labels import LABELS, Append, Label
 from .losses import LOSSES, Loss, Threshold
 from .negatives import NEGATIVES, HardLabel, Negatives
@@ -114,6 +115,10 @@ class Contrast(Rule):
                 f"Contrast: expected a goodness of one term for collaboration, got "
                 f"{self.goodness.name}, whose regions have no counterpart in other layers"
             )
+
+    def fitting_width(self, width: int) -> int:
+        """The goodness's."""
+        return self.goodness.fitting_width(width)
 
     def label_inputs(self, classes: int) -> int:
         """What the label encoding adds."""
@@ -231,7 +236,7 @@ class Contrast(Rule):
         """Loss, delta and update of one layer from ``run.goodness``."""
         rows, scale = 2 * count, np.float32(layer.delta_rate())
         terms = self.goodness.terms(run.network, layer.index)
-        threshold = self.goodness.threshold(layer.width)
+        threshold = self.goodness.threshold(layer.width // terms)
         if self.collaboration:
             kernels.add_others(run.all_goodness, rows, layer.index, run.goodness)
             layers = run.layers[: run.last_active + 1]

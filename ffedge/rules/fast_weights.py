@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from ..kernels import classes, dense, normalize, random, readout, recurrent
 from ..layers import activity
 from ..tensor import PANEL, TensorSpec, panels
-from .base import Rule, Work
+from .base import Rule, Work, refuse_fields
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -112,6 +112,7 @@ class FastWeights(Rule):
                 "products of states that are normalised at every step; the rules readout and "
                 "group train in int8"
             )
+        refuse_fields(self.name, network)
 
     def work(self, network: Network) -> Work:
         """Every weight meets every step; own past states are met ``turns`` times."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ..activations import RELU
 from ..errors import ConfigError
 from ..kernels import group
 from ..kernels.int8.group import SCORE_EXP
@@ -33,6 +34,7 @@ class Group(ClassRule):
     squared: bool = True
     sharpness: float | None = None
     name: ClassVar[str] = "group"
+    any_activation: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,8 +91,14 @@ class Group(ClassRule):
         group.group_scores(layer.out, rows, starts, self.squared, self.factor, run.scores)
 
     def delta(self, run: Any, layer: Any, rows: int) -> None:
-        """The goodness's derivative times its class's error."""
+        """The goodness's derivative times its class's error, through the activation's own."""
         starts = run.arena[f"groups{layer.width}"]
-        group.group_delta(
-            layer.out, rows, starts, self.squared, self.factor, run.errors, layer.delta
-        )
+        rectifies = layer.activation == RELU
+        if self.squared or rectifies:
+            group.group_delta(
+                layer.out, rows, starts, self.squared, self.factor, run.errors, layer.delta
+            )
+        else:
+            group.open_delta(rows, starts, self.factor, run.errors, layer.delta)
+        if not rectifies:
+            layer.gate(rows)

@@ -9,6 +9,7 @@ from .base import Rule
 from .contrast import Contrast
 from .fast_weights import FastWeights
 from .goodness import MeanOfSquares, Sum, SumOfSquares
+from .goodness_parts import Signed, TopK
 from .group import Group
 from .labels import Append
 from .losses import Swish, SymBa
@@ -53,6 +54,8 @@ NAMED_RULES: dict[str, Rule] = {
     "hinton-collaborating": Contrast(collaboration=True),
     "hinton-minimising": Contrast(SumOfSquares(minimise=True)),
     "hinton-unsquared": Contrast(Sum()),
+    "hinton-top-k": Contrast(TopK()),
+    "hinton-signed": Contrast(Signed()),
     "symba": Contrast(MeanOfSquares(), SymBa(), peer=0.0),
     "swish": Contrast(MeanOfSquares(), Swish(), peer=0.0),
     "top-down": TopDown(),

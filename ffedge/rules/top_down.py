@@ -13,14 +13,18 @@ from ..kernels import classes, dense, labels, normalize, peers, random, readout,
 from ..kernels import goodness as kernels
 from ..layers import activity
 from ..tensor import PANEL, TensorSpec, panels
-from .base import Rule, Work
+from .base import Rule, Work, refuse_fields
 from .contrast import MEAN_RATE
-from .goodness import GOODNESS, Goodness, SumOfSquares
+from .goodness import Goodness, MeanOfSquares, SumOfSquares
 from .losses import LOSSES, Loss, Threshold
 from .negatives import LABEL_STREAM
 
 if TYPE_CHECKING:
     from ..network import Network
+
+
+#: Kinds of goodness whose length is the root mean square that states are divided by.
+SQUARES: dict[str, type[Goodness]] = {kind.name: kind for kind in (SumOfSquares, MeanOfSquares)}
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,10 @@ class TopDown(Rule):
     rows_per_sample: ClassVar[int] = 2
     no_layerwise: ClassVar[str] = "whose layers drive each other at every step"
     no_streaming: ClassVar[str] = "which needs them all at every step"
-    parts: ClassVar[dict[str, Any]] = {"goodness": GOODNESS, "loss": LOSSES}
+    parts: ClassVar[dict[str, Any]] = {"goodness": SQUARES, "loss": LOSSES}
 
     def __post_init__(self) -> None:
-        if not isinstance(self.goodness, SumOfSquares) or self.goodness.minimise:
+        if type(self.goodness) not in SQUARES.values() or self.goodness.minimise:
             raise ConfigError(
                 "TopDown: expected SumOfSquares() or MeanOfSquares(), maximised, whose length is "
                 f"what states are divided by, got {self.goodness!r:.60}"
@@ -102,6 +106,7 @@ class TopDown(Rule):
                 "that are damped and goodness that is compared with a threshold; the rules "
                 "readout and group train in int8"
             )
+        refuse_fields(self.name, network)
 
     @staticmethod
     def _has_head(network: Network, index: int) -> bool:
