@@ -24,7 +24,7 @@ import numpy as np
 
 from .atomic import atomic_write
 from .buffers import model_needs
-from .errors import CheckpointError
+from .errors import CheckpointError, ConfigError
 from .model import Classes, Model
 from .network import Network
 from .plan import Need
@@ -181,6 +181,10 @@ def _read(file: BinaryIO, size: int, name: str) -> Model:
             f"{name}: expected zeros beyond the width of {loud}, got other values; "
             "the file was changed"
         )
+    try:
+        network.rule.check_params(params)
+    except ConfigError as error:
+        raise CheckpointError(f"{name}: {error}; the file was changed") from None
     contents = (array.data.cast("B") for array in params.values())
     if about.get("crc32") != _checksum(about["ffedge"], contents):
         raise CheckpointError(

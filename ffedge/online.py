@@ -28,9 +28,10 @@ from .plan import Plan
 from .recipe import Recipe
 from .replay import Replay
 from .run_int8 import AnyRun
+from .scoring import count_right
 from .sources import Dataset, from_arrays
 from .stream_checkpoint import StreamCheckpoint
-from .trainer import Trainer, count_right
+from .trainer import Trainer
 from .units import parse_bytes
 
 Array = np.ndarray[Any, Any]

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from . import bins
 from .arena import Arena
 from .buffers import plan_prediction
-from .errors import DataError
+from .errors import ConfigError, DataError
 from .model import Model
 from .network import Network
+from .rules.ordinal import CENTRES
 from .run_int8 import AnyRun, make_run
 from .sources import Dataset
 from .sources.residency import Residency
@@ -47,6 +49,33 @@ class Predictor:
         chances: Array = network.rule.probabilities(network, self.scores(features))
         return chances
 
+    @property
+    def centres(self) -> Array:
+        """Bin centres float32 (bins,) of a regression; ConfigError for a classifier."""
+        network = self.model.network
+        if not network.rule.numeric:
+            raise ConfigError(
+                f"predict: expected a model that predicts numbers, got the rule "
+                f"{network.rule.name}, which predicts labels"
+            )
+        found: Array = self.model.params[CENTRES]
+        return found
+
+    def values(self, features: Array) -> Array:
+        """Numbers float64 (n,) of a regression: the mean of the bins' centres."""
+        return bins.expected(self.probabilities(features), self.centres)
+
+    def deviations(self, features: Array) -> Array:
+        """Standard deviation float64 (n,) of a regression's bins: how sure a value is."""
+        return bins.deviation(self.probabilities(features), self.centres)
+
+    def interval(self, features: Array, coverage: float = 0.9) -> Array:
+        """float64 (n, 2): between them lies ``coverage`` of the bins' probability."""
+        tail = (1.0 - bins.check_share(coverage)) / 2
+        chances = self.probabilities(features)
+        ends = [bins.quantile(chances, self.centres, share) for share in (tail, 1.0 - tail)]
+        return np.stack(ends, axis=1)
+
     def codes(self, features: Array) -> Array:
         """Class codes, int64 (n,): the largest score; ties go to the lowest class."""
         codes: Array = self.scores(features).argmax(axis=1)
@@ -58,7 +87,10 @@ class Predictor:
         return names
 
     def batches(self, data: Dataset) -> Iterator[tuple[Array, Array]]:
-        """Scores and true codes of a data set, a batch at a time: views, valid until the next."""
+        """Scores and true codes of a data set, a batch at a time: views, valid until the next.
+
+        Of a regression the true numbers, float32, in place of codes.
+        """
         check_width(self.model.network, data.features)
         residency = Residency(data.features)
         for first in range(0, data.n_samples, self.batch):
@@ -66,7 +98,8 @@ class Predictor:
             self.run.fetch(data, first, count)
             residency.read_rows(count)
             self.run.score_batch(count)
-            yield self.run.total[:count], self.run.labels[:count]
+            targets = self.run.labels if self.run.targets is None else self.run.targets
+            yield self.run.total[:count], targets[:count]
 
 
 def check_width(network: Network, features: Array) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from .arena import Arena
 from .buffers import parameters
-from .kernels import activations, batch, dense, normalize, random
+from .kernels import activations, batch, dense, normalize, ordinal, random
 from .network import RELU, Network
 from .optimizers import SGD
 from .recipe import Recipe
@@ -58,12 +58,17 @@ def bound_params(arena: Arena, network: Network, index: int, suffix: str) -> dic
 
 def choose(run: Run | Int8Run, data: Dataset, first: int, count: int, shuffle: int | None) -> Array:
     """Put the numbers of samples first..first+count-1 (of permutation ``shuffle``) and their labels
-    into ``run.chosen`` and ``run.labels``; the data's own rows as the kernels take them.
+    into ``run.chosen`` and ``run.labels`` (``run.targets``, where they are numbers); the data's own
+    rows as the kernels take them.
     """
+    data.check_numeric(run.network.rule.numeric, f"rule {run.network.rule.name}")
     subset = _ALL_ROWS if data.rows is None else data.rows
     seed = 0 if shuffle is None else shuffle
     batch.choose_rows(first, count, data.n_samples, seed, shuffle is not None, run.chosen)
-    batch.fetch_labels(data.labels, subset, run.chosen, count, run.labels)
+    if run.targets is not None:
+        ordinal.fetch_targets(data.labels, subset, run.chosen, count, run.targets)
+    else:
+        batch.fetch_labels(data.labels, subset, run.chosen, count, run.labels)
     return subset
 
 
@@ -257,6 +262,8 @@ class Run:
         self.length = arena["length"]
         self.ones = arena["ones"] if "ones" in arena else None  # noqa: SIM401
         self.tile = arena["tile"] if "tile" in arena else None  # noqa: SIM401
+        #: Where targets are numbers: those of the batch in hand.
+        self.targets: Array | None = None
         for name in network.rule.workspace(network, 1):
             setattr(self, name, arena[name])
         self.streamer = streamer
@@ -345,6 +352,10 @@ class Run:
         """Bring samples first..first+count-1 (of permutation ``shuffle``) into the input."""
         if self.visits is not None:
             self.visits.begin()
+        if self.targets is not None or data.numeric:
+            self._fetched = (data.features, choose(self, data, first, count, shuffle))
+            self._fetch_chosen(count)
+            return
         subset = _ALL_ROWS if data.rows is None else data.rows
         seed = 0 if shuffle is None else shuffle
         batch.fetch_batch(
@@ -365,6 +376,9 @@ class Run:
         """Bring the last fetched features into the input once more, for another pass."""
         if self.visits is not None:
             self.visits.begin()
+        self._fetch_chosen(count)
+
+    def _fetch_chosen(self, count: int) -> None:
         features, subset = self._fetched
         batch.fetch(features, subset, self.chosen, count, self.mean, self.gain, _LIMIT, self.input)
         self._normalize_input(count)

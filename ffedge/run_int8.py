@@ -47,6 +47,8 @@ class Int8Run:
         self.mean, self.gain = arena["input.mean"], arena["input.gain"]
         self.input, self.labels, self.chosen = arena["input"], arena["labels"], arena["chosen"]
         self.total = arena["total"]
+        #: Targets are class codes here.
+        self.targets: Array | None = None
         threads = 1 if recipe is None else recipe.threads
         lanes = [Lane(arena, suffix, recipe is not None) for suffix in ("", ".upper")[:threads]]
         cut = cut_of(network) if threads > 1 else len(network.layers)

@@ -9,12 +9,14 @@ from ..errors import ConfigError
 from .base import ClassRule, Rule
 from .group import Group
 from .hinton import Hinton
+from .ordinal import Ordinal
 from .readout import Readout
 
-RULES: dict[str, type[Readout] | type[Group] | type[Hinton]] = {
+RULES: dict[str, type[Rule]] = {
     "readout": Readout,
     "group": Group,
     "hinton": Hinton,
+    "ordinal": Ordinal,
 }
 
 #: What the command line and the estimator offer by one word.
@@ -24,6 +26,7 @@ NAMED_RULES: dict[str, Rule] = {
     "group": Group(),
     "group-mean": Group(squared=False),
     "hinton": Hinton(),
+    "ordinal": Ordinal(),
 }
 
 
@@ -40,6 +43,7 @@ __all__ = [
     "ClassRule",
     "Group",
     "Hinton",
+    "Ordinal",
     "Readout",
     "Rule",
     "named_rule",
