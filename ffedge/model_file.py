@@ -131,7 +131,8 @@ def _read(file: BinaryIO, size: int, name: str) -> Model:
     metadata = _parse_metadata(about, name)
     try:
         network = Network.parse(metadata["network"])
-        classes = _parse_classes(metadata["classes"], network.classes)
+        named = 0 if network.rule.numeric else network.classes
+        classes = _parse_classes(metadata["classes"], named)
         shape = _parse_shape(metadata["feature_shape"])
         names = metadata["feature_names"]
         if names is not None:
