@@ -141,6 +141,13 @@ def quantile(chances: Array, centres: Array, share: float) -> Array:
     return np.array([np.interp(share * row[-1], row, edges) for row in below])
 
 
+def interval(chances: Array, centres: Array, coverage: float) -> Array:
+    """float64 (n, 2): equal tails lie below and above, ``coverage`` of the probability between."""
+    tail = (1.0 - check_share(coverage)) / 2
+    ends = [quantile(chances, centres, share) for share in (tail, 1.0 - tail)]
+    return np.stack(ends, axis=1)
+
+
 def check_share(coverage: Any) -> float:
     """``coverage`` of an interval; ConfigError unless it lies between 0 and 1."""
     if isinstance(coverage, bool) or not isinstance(coverage, int | float | np.number):

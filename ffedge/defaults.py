@@ -25,6 +25,9 @@ SPARSE = 0.6
 #: Widths tried for the two hidden layers, widest first, when a budget is all that is given.
 WIDTHS = (500, 400, 320, 256, 224, 192, 176, 160, 144, 128, 112, 96, 80, 64, 48, 32, 24, 16, 12, 8)
 
+#: Bins of a regression.
+BINS = 16
+
 #: Updates that a whole training run should have, about.
 UPDATES = 5_000
 

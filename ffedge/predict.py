@@ -63,7 +63,11 @@ class Predictor:
 
     def values(self, features: Array) -> Array:
         """Numbers float64 (n,) of a regression: the mean of the bins' centres."""
-        return bins.expected(self.probabilities(features), self.centres)
+        return self.values_of(self.probabilities(features))
+
+    def values_of(self, chances: Array) -> Array:
+        """Numbers float64 (n,) of probabilities (n, bins)."""
+        return bins.expected(chances, self.centres)
 
     def deviations(self, features: Array) -> Array:
         """Standard deviation float64 (n,) of a regression's bins: how sure a value is."""
@@ -71,10 +75,17 @@ class Predictor:
 
     def interval(self, features: Array, coverage: float = 0.9) -> Array:
         """float64 (n, 2): between them lies ``coverage`` of the bins' probability."""
-        tail = (1.0 - bins.check_share(coverage)) / 2
-        chances = self.probabilities(features)
-        ends = [bins.quantile(chances, self.centres, share) for share in (tail, 1.0 - tail)]
-        return np.stack(ends, axis=1)
+        self.check_interval(coverage)
+        return self.interval_of(self.probabilities(features), coverage)
+
+    def interval_of(self, chances: Array, coverage: float) -> Array:
+        """Ends of the intervals float64 (n, 2) of probabilities (n, bins)."""
+        return bins.interval(chances, self.centres, coverage)
+
+    def check_interval(self, coverage: float) -> None:
+        """Raise ConfigError for a classifier, and for a coverage that is no share."""
+        bins.check_share(coverage)
+        _ = self.centres
 
     def codes(self, features: Array) -> Array:
         """Class codes, int64 (n,): the largest score; ties go to the lowest class."""

@@ -38,6 +38,10 @@ class Right:
         """Share of right classes."""
         return self.right / self.samples
 
+    def figures(self) -> dict[str, float]:
+        """By name, for reports and model files."""
+        return {"accuracy": self.value}
+
 
 @dataclass
 class Deviation:
@@ -55,9 +59,13 @@ class Deviation:
 
     def add(self, run: AnyRun, count: int) -> None:
         """Take in the samples that ``run`` has just scored."""
-        chances = run.network.rule.probabilities(run.network, run.total[:count])
         assert run.targets is not None
-        self.take(expected(chances, run.arena[CENTRES]), run.targets[:count])
+        self.add_scores(run, run.total[:count], run.targets[:count])
+
+    def add_scores(self, run: AnyRun, scores: Array, targets: Array) -> None:
+        """Scores (n, bins) of ``run`` and the true numbers (n,)."""
+        chances = run.network.rule.probabilities(run.network, scores)
+        self.take(expected(chances, run.arena[CENTRES]), targets)
 
     def take(self, values: Array, targets: Array) -> None:
         """Predictions and the true numbers, (n,) each."""
@@ -95,6 +103,10 @@ class Deviation:
     def std(self) -> float:
         """Standard deviation of the targets: the error of always saying their mean."""
         return math.sqrt(self.spread / self.samples)
+
+    def figures(self) -> dict[str, float]:
+        """By name, for reports and model files."""
+        return {"r2": self.value, "mae": self.mae, "rmse": self.rmse, "std": self.std}
 
 
 Score = Right | Deviation

@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from ..defaults import choose_optimizer
+from ..defaults import BINS, choose_optimizer
 from ..errors import ConfigError
 from ..layers import PRECISIONS
 from ..optimizers import OPTIMIZERS, named_optimizer
 from ..recipe import SCHEDULES, Recipe
-from ..rules import NAMED_RULES
+from ..rules import NAMED_RULES, for_numbers
 from ..scaling import KINDS
 from ..sources import Dataset, load
 from ..units import parse_bytes
@@ -62,11 +62,36 @@ def add_data(parser: argparse.ArgumentParser) -> None:
                         help="folder for the temporary file of compressed data")  # fmt: skip
 
 
+def add_regression(parser: argparse.ArgumentParser) -> None:
+    """That the labels are numbers, and how finely they are told apart."""
+    parser.add_argument(
+        "--regression", action="store_true",
+        help="the label column holds numbers to be predicted, not classes: rule ordinal, or "
+             "ordinal-group with --rule group",
+    )  # fmt: skip
+    parser.add_argument("--bins", type=int, metavar="N",
+                        help=f"bins of a regression (default: {BINS})")  # fmt: skip
+
+
+def is_regression(options: argparse.Namespace) -> bool:
+    """Whether numbers are to be predicted, by ``--regression`` or by the rule, which is set to one
+    that can. Raises ConfigError for a rule that cannot, and for bins without numbers.
+    """
+    if getattr(options, "regression", False):
+        options.rule = for_numbers(options.rule)
+    numeric = "regression" in options and NAMED_RULES[options.rule].numeric
+    if not numeric and getattr(options, "bins", None) is not None:
+        raise ConfigError(
+            f"expected --bins with --regression only, got it with the rule {options.rule}"
+        )
+    return numeric
+
+
 def read_data(options: argparse.Namespace, line: ProgressLine) -> tuple[Dataset, Dataset | None]:
     """Training and test part of the data of ``add_data``, with progress on ``line``."""
     return load(
         options.data, label=options.label, data_dir=options.data_dir,
-        cache_dir=options.cache_dir, progress=line.reading,
+        cache_dir=options.cache_dir, progress=line.reading, numeric=is_regression(options),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from tempfile import TemporaryFile
 
 from ..atomic import atomic_write
 from ..defaults import (
+    BINS,
     choose_batch,
     choose_epochs,
     choose_hidden,
@@ -25,7 +26,14 @@ from ..sources import Dataset
 from ..sources.spool import disk_folder
 from ..trainer import Trainer
 from ..training_file import TrainingFile
-from .options import add_budget, add_data, add_recipe, read_recipes, widths_argument
+from .options import (
+    add_budget,
+    add_data,
+    add_recipe,
+    add_regression,
+    read_recipes,
+    widths_argument,
+)
 
 #: Largest validation part that is split off by default, in samples and as a share.
 VALIDATION_SAMPLES, VALIDATION_SHARE = 2000, 0.1
@@ -34,6 +42,7 @@ VALIDATION_SAMPLES, VALIDATION_SHARE = 2000, 0.1
 def add_training(parser: argparse.ArgumentParser) -> None:
     """Data, network, recipe and budget of a training."""
     add_data(parser)
+    add_regression(parser)
     parser.add_argument("--hidden", metavar="WIDTHS", type=widths_argument,
                         help="hidden layers, as 128,64 (default: two, the widest up to 500,500 "
                              "that fit the budget)")  # fmt: skip
@@ -74,6 +83,8 @@ def prepare(
     if network is not None:
         return choose_plan(options, network, recipes), recipe
     classes, precision = len(data.classes), options.precision
+    if data.numeric:
+        classes = BINS if options.bins is None else options.bins
     parts = choose_parts(data, recipe.scaling) if precision == "int8" else 1
     hidden = options.hidden
     if hidden is None:

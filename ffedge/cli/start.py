@@ -41,6 +41,7 @@ def open_start(options: argparse.Namespace, data: Dataset) -> Model | None:
             "leave one of --from and --hidden out"
         )
     model = open_model(options, options.start)
+    data.check_numeric(model.network.rule.numeric, options.start)
     if model.network.features != data.width or list(model.classes) != list(data.classes):
         raise DataError(
             f"{options.start}: expected a model of {data.width} features and the classes of "

@@ -42,8 +42,8 @@ def datasets(
 ) -> tuple[Dataset, Dataset | None]:
     """Both parts with one dtype, one width and the classes of the train part.
 
-    numeric: the labels are numbers to be predicted, and there are no classes. What cannot be used as it lies is converted in chunks into a temporary file.
-    Raises DataError.
+    numeric: the labels are numbers to be predicted, and there are no classes. What cannot be used
+    as it lies is converted in chunks into a temporary file. Raises DataError.
     """
     parts = [train] if test is None else [train, test]
     for part in parts:

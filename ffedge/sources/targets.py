@@ -63,7 +63,7 @@ class CsvTargets:
         self._where, self._column, self._number = where, layout.column(layout.label), layout.label
         self._spool = spool
         self._waiting = array("f")
-        self._samples = 0
+        self._targets: NDArray[Any] = np.empty(0, np.float32)
 
     def take(self, cells: list[str], line: int) -> None:
         """Collect the target of a record. Raises DataError for what is no finite number."""
@@ -82,10 +82,10 @@ class CsvTargets:
         self._waiting = array("f")
 
     def finish(self, samples: int) -> None:
-        """Write what waits."""
+        """Write what waits and map everything."""
         self.flush()
-        self._samples = samples
+        self._targets = self._spool.mapped(FLOAT32, (samples,))
 
     def stored(self) -> StoredArray:
-        """The targets, mapped."""
-        return stored_array(self._spool.mapped(FLOAT32, (self._samples,)), self._where)
+        """The targets."""
+        return stored_array(self._targets, self._where)
