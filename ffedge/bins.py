@@ -56,7 +56,8 @@ class Even(Spacing):
                 f"{self.margin:g} on either side, got {bins}"
             )
         step = (high - low) / inside
-        return low + step * (np.arange(bins) - self.margin)
+        found: Array = low + step * (np.arange(bins) - self.margin)
+        return found
 
 
 @dataclass(frozen=True)

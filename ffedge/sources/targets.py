@@ -38,7 +38,7 @@ def read_targets(labels: StoredArray, sink: Sink) -> NDArray[Any]:
 def _numbers(chunk: NDArray[Any], where: str, row: int) -> NDArray[Any]:
     if chunk.dtype.kind == "b":
         # A file may hold any byte as a bool.
-        return chunk.view(np.uint8) != 0
+        return np.asarray(chunk.view(np.uint8) != 0)
     if chunk.dtype.kind in "iuf" and chunk.dtype.itemsize <= 8:
         return chunk
     if chunk.dtype.kind == "O":
