@@ -20,7 +20,7 @@ from .online import SCALER_SAMPLES, Online, stored_as
 from .optimizers import Optimizer, named_optimizer
 from .predict import score_rows
 from .recipe import Recipe
-from .rules import Rule, named_rule
+from .rules import NAMED_RULES, NUMBER_RULES, Rule, named_rule
 from .sources import Dataset
 from .trainer import Trainer
 from .units import parse_bytes
@@ -103,7 +103,7 @@ class Estimator(Online):
     def _rule(self) -> Rule:
         name, rule = type(self).__name__, self.rule
         if isinstance(rule, str):
-            rule = named_rule(rule)
+            rule = named_rule(rule, NUMBER_RULES if self._numeric else NAMED_RULES)
         if not isinstance(rule, Rule):
             raise ConfigError(f"{name}: expected rule a name or a Rule, got {rule!r}")
         if rule.numeric != self._numeric:

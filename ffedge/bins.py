@@ -75,7 +75,8 @@ class Quantiles(Spacing):
         found = np.quantile(targets.astype(np.float64), (np.arange(bins) + 0.5) / bins)
         least = float(np.ptp(targets)) / (1000 * bins)
         apart: Array = np.maximum.accumulate(found - least * np.arange(bins))
-        return apart + least * np.arange(bins)
+        apart += least * np.arange(bins)
+        return apart
 
 
 #: Spacings by name, for model files.

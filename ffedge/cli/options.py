@@ -14,7 +14,7 @@ from ..errors import ConfigError
 from ..layers import PRECISIONS
 from ..optimizers import OPTIMIZERS, named_optimizer
 from ..recipe import SCHEDULES, Recipe
-from ..rules import NAMED_RULES, for_numbers
+from ..rules import ALL_RULES, for_numbers
 from ..scaling import KINDS
 from ..sources import Dataset, load
 from ..units import parse_bytes
@@ -79,7 +79,7 @@ def is_regression(options: argparse.Namespace) -> bool:
     """
     if getattr(options, "regression", False):
         options.rule = for_numbers(options.rule)
-    numeric = "regression" in options and NAMED_RULES[options.rule].numeric
+    numeric = "regression" in options and ALL_RULES[options.rule].numeric
     if not numeric and getattr(options, "bins", None) is not None:
         raise ConfigError(
             f"expected --bins with --regression only, got it with the rule {options.rule}"
@@ -97,7 +97,7 @@ def read_data(options: argparse.Namespace, line: ProgressLine) -> tuple[Dataset,
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """How to train; defaults are the evidence-based ones of ``ffedge.defaults``."""
-    parser.add_argument("--rule", choices=tuple(NAMED_RULES), default="readout",
+    parser.add_argument("--rule", choices=tuple(ALL_RULES), default="readout",
                         help="learning rule (default: readout)")  # fmt: skip
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="float32",
@@ -170,7 +170,7 @@ def read_recipe(
     """The recipe of the options; the arguments are what to take where an option was left out."""
     batch_size = batch_size if options.batch_size is None else options.batch_size
     if options.optimizer is None:
-        rule = NAMED_RULES[options.rule]
+        rule = ALL_RULES[options.rule]
         optimizer = choose_optimizer(rule, options.precision, features, batch_size, options.rate)
     else:
         optimizer = named_optimizer(options.optimizer, options.rate)

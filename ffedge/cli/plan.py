@@ -10,7 +10,7 @@ from ..errors import ConfigError
 from ..network import Network
 from ..plan import Plan
 from ..planner import Choice
-from ..rules import NAMED_RULES, word_for
+from ..rules import ALL_RULES, word_for
 from ..units import short_bytes, show_bytes
 from .options import add_budget, add_recipe, read_recipes, widths_argument
 from .prepare import choose_plan
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
         )
     features, *hidden, classes = options.network
     network = Network.dense(
-        features, hidden, classes, NAMED_RULES[options.rule],
+        features, hidden, classes, ALL_RULES[options.rule],
         precision=options.precision, input_parts=options.input_parts,
     )  # fmt: skip
     recipes = read_recipes(options, features=features, batch_size=64, epochs=10, scaling="standard")

@@ -21,7 +21,7 @@ from ..model import Model
 from ..network import Network
 from ..planner import Choice, Pace, choose
 from ..recipe import Recipe
-from ..rules import NAMED_RULES
+from ..rules import ALL_RULES
 from ..sources import Dataset
 from ..sources.spool import disk_folder
 from ..trainer import Trainer
@@ -73,7 +73,7 @@ def prepare(
 
     network: if it is given already. Raises BudgetError if no plan keeps the budget.
     """
-    rule = NAMED_RULES[options.rule]
+    rule = ALL_RULES[options.rule]
     batch = options.batch_size or min(choose_batch(data.n_samples), data.n_samples)
     recipes = read_recipes(
         options, features=data.width, batch_size=batch, epochs=choose_epochs(data.n_samples, batch),

@@ -10,17 +10,28 @@ from .goodness import GOODNESS, Goodness, MeanOfSquares, Sum, SumOfSquares
 from .group import Group
 from .labels import LABELS, Append, Label, Overwrite, Pattern
 from .losses import LOSSES, Loss, Swish, SymBa, Threshold
-from .named import NAMED_RULES, RULES, for_numbers, hinton, named_rule, word_for
+from .named import (
+    ALL_RULES,
+    NAMED_RULES,
+    NUMBER_RULES,
+    RULES,
+    for_numbers,
+    hinton,
+    named_rule,
+    word_for,
+)
 from .negatives import NEGATIVES, HardLabel, LikelyLabel, Negatives, WrongLabel
 from .ordinal import Ordinal
 from .readout import Readout
 
 __all__ = [
+    "ALL_RULES",
     "GOODNESS",
     "LABELS",
     "LOSSES",
     "NAMED_RULES",
     "NEGATIVES",
+    "NUMBER_RULES",
     "RULES",
     "Append",
     "ClassRule",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ConfigError
@@ -33,7 +34,7 @@ RULES: dict[str, Any] = {
     "ordinal": Ordinal,
 }
 
-#: What the command line and the estimator offer by one word.
+#: What the command line and ``FFClassifier`` offer by one word.
 NAMED_RULES: dict[str, Rule] = {
     "readout": Readout(),
     "readout-frozen": Readout(frozen=True),
@@ -45,19 +46,25 @@ NAMED_RULES: dict[str, Rule] = {
     "hinton-unsquared": Contrast(Sum()),
     "symba": Contrast(MeanOfSquares(), SymBa(), peer=0.0),
     "swish": Contrast(MeanOfSquares(), Swish(), peer=0.0),
+}
+
+#: What the command line and ``FFRegressor`` offer by one word, where the targets are numbers.
+NUMBER_RULES: dict[str, Rule] = {
     "ordinal": Ordinal(),
     "ordinal-group": Ordinal(Group(smoothing=0.0)),
 }
 
+ALL_RULES = NAMED_RULES | NUMBER_RULES
+
 #: Rules for classes, and what stands for them where the target is a number.
-REGRESSION = {"readout": "ordinal", "group": "ordinal-group"}
+_FOR_NUMBERS = {"readout": "ordinal", "group": "ordinal-group"}
 
 
-def named_rule(name: str) -> Rule:
-    """The rule of that name; ConfigError if there is none."""
-    if name not in NAMED_RULES:
-        raise ConfigError(f"rule: expected one of {', '.join(NAMED_RULES)}, got {name!r}")
-    return NAMED_RULES[name]
+def named_rule(name: str, known: Mapping[str, Rule] = NAMED_RULES) -> Rule:
+    """The rule of that name among the known ones; ConfigError if there is none."""
+    if name not in known:
+        raise ConfigError(f"rule: expected one of {', '.join(known)}, got {name!r}")
+    return known[name]
 
 
 def for_numbers(word: str) -> str:
@@ -68,12 +75,11 @@ def for_numbers(word: str) -> str:
 
     Raises ConfigError for a rule that knows classes only.
     """
-    found = REGRESSION.get(word, word)
-    if not named_rule(found).numeric:
-        known = [word for word, rule in NAMED_RULES.items() if rule.numeric]
+    found = _FOR_NUMBERS.get(word, word)
+    if found not in NUMBER_RULES:
         raise ConfigError(
-            f"regression: expected one of the rules {', '.join(known)}, got {word}, which knows "
-            "classes only"
+            f"regression: expected one of the rules {', '.join(NUMBER_RULES)}, got {word}, which "
+            "knows classes only"
         )
     return found
 
@@ -84,5 +90,5 @@ def word_for(rule: Rule) -> str:
     >>> word_for(hinton())
     'hinton'
     """
-    words = [word for word, known in NAMED_RULES.items() if known == rule]
+    words = [word for word, known in ALL_RULES.items() if known == rule]
     return words[0] if words else rule.name
