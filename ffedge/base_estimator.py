@@ -134,11 +134,13 @@ class Estimator(Online):
             epochs = choose_epochs(data.n_samples, size)
         scaling = choose_scaling(data) if self.scaling == "auto" else self.scaling
         size = min(size, data.n_samples)
-        return self._recipe_of(size, epochs, scaling, dtype=data.features.dtype)
+        dtype, samples = data.features.dtype, data.n_samples
+        return self._recipe_of(size, epochs, scaling, dtype=dtype, samples=samples)
 
     def _recipe_of(
-        self, size: Any, epochs: int, scaling: str, stream: bool = False, dtype: Any = None
-    ) -> Recipe:
+        self, size: Any, epochs: int, scaling: str, stream: bool = False, dtype: Any = None,
+        samples: int | None = None,
+    ) -> Recipe:  # fmt: skip
         name = type(self).__name__
         optimizer, rate, size = self.optimizer, self.learning_rate, whole("batch_size", size, name)
         if rate is not None and not isinstance(rate, int | float | np.number):
@@ -147,7 +149,9 @@ class Estimator(Online):
             rate = None if rate is None else float(rate)
             if optimizer == "auto":
                 features = self.n_features_in_
-                optimizer = choose_optimizer(self._rule(), self.precision, features, size, rate)
+                optimizer = choose_optimizer(
+                    self._rule(), self.precision, features, size, rate, samples
+                )
             else:
                 optimizer = named_optimizer(optimizer, rate)
         elif rate is not None:

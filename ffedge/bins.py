@@ -39,7 +39,7 @@ class Even(Spacing):
     of their bins would fall short of them. margin: 0 to 8, and at least two bins must be left.
     """
 
-    margin: float = 1.0
+    margin: float = 2.0
     name: ClassVar[str] = "even"
 
     def __post_init__(self) -> None:

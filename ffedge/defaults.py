@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from .buffers import plan_training
@@ -27,6 +29,9 @@ WIDTHS = (500, 400, 320, 256, 224, 192, 176, 160, 144, 128, 112, 96, 80, 64, 48,
 
 #: Bins of a regression.
 BINS = 16
+
+#: Weight decay of a regression's Adam, and samples up to which it is that.
+DECAY, DECAY_SAMPLES = 0.3, 300
 
 #: Updates that a whole training run should have, about.
 UPDATES = 5_000
@@ -71,16 +76,24 @@ def choose_parts(data: Dataset, scaling: str) -> int:
 
 
 def choose_optimizer(
-    rule: Rule, precision: str, features: int, batch: int, rate: float | None = None
-) -> Optimizer:
+    rule: Rule, precision: str, features: int, batch: int, rate: float | None = None,
+    samples: int | None = None,
+) -> Optimizer:  # fmt: skip
     """Adam in float32; SGD in int8, whose weights hold no moments.
+
+    A regression on few samples gets weight decay, ``DECAY`` up to ``DECAY_SAMPLES`` of them and
+    less in proportion beyond: the noise of its targets would be learned by heart. samples: None
+    for a stream.
 
     The int8 rate depends on the rule. It falls with the number of features, since a step moves a
     unit's sum by rate * features and training diverged beyond about 400, and with batches below
     32 samples, which are noisier.
     """
     if precision == "float32":
-        return named_optimizer("adam", rate)
+        adam = named_optimizer("adam", rate)
+        if rule.numeric and samples is not None:
+            return replace(adam, weight_decay=DECAY * min(1.0, DECAY_SAMPLES / samples))
+        return adam
     if rate is None:
         rate = 0.25
         if isinstance(rule, Group):

@@ -94,8 +94,9 @@ class Online(Parameters):
         raise NotImplementedError
 
     def _recipe_of(
-        self, size: Any, epochs: int, scaling: str, stream: bool = False, dtype: Any = None
-    ) -> Recipe:
+        self, size: Any, epochs: int, scaling: str, stream: bool = False, dtype: Any = None,
+        samples: int | None = None,
+    ) -> Recipe:  # fmt: skip
         raise NotImplementedError
 
     def _score_rows(self, X: Array) -> Array:

@@ -144,8 +144,9 @@ def add_budget(parser: argparse.ArgumentParser) -> None:
 
 
 def read_recipes(
-    options: argparse.Namespace, *, features: int, batch_size: int, epochs: int, scaling: str
-) -> list[Recipe]:
+    options: argparse.Namespace, *, features: int, batch_size: int, epochs: int, scaling: str,
+    samples: int | None = None,
+) -> list[Recipe]:  # fmt: skip
     """The recipe of the options, then those that may be taken instead to keep a budget.
 
     What the options name stays; batch size and schedule are free where they do not.
@@ -156,8 +157,9 @@ def read_recipes(
         sizes.append(sizes[-1] // 2)
     for size in sizes:
         recipe = read_recipe(
-            options, features=features, batch_size=size, epochs=epochs, scaling=scaling
-        )
+            options, features=features, batch_size=size, epochs=epochs, scaling=scaling,
+            samples=samples,
+        )  # fmt: skip
         found.append(recipe)
         if options.schedule is None and recipe.threads == 1:
             found.append(replace(recipe, schedule="layerwise"))
@@ -165,13 +167,16 @@ def read_recipes(
 
 
 def read_recipe(
-    options: argparse.Namespace, *, features: int, batch_size: int, epochs: int, scaling: str
-) -> Recipe:
+    options: argparse.Namespace, *, features: int, batch_size: int, epochs: int, scaling: str,
+    samples: int | None = None,
+) -> Recipe:  # fmt: skip
     """The recipe of the options; the arguments are what to take where an option was left out."""
     batch_size = batch_size if options.batch_size is None else options.batch_size
     if options.optimizer is None:
         rule = ALL_RULES[options.rule]
-        optimizer = choose_optimizer(rule, options.precision, features, batch_size, options.rate)
+        optimizer = choose_optimizer(
+            rule, options.precision, features, batch_size, options.rate, samples
+        )
     else:
         optimizer = named_optimizer(options.optimizer, options.rate)
     return Recipe(

@@ -77,7 +77,7 @@ def prepare(
     batch = options.batch_size or min(choose_batch(data.n_samples), data.n_samples)
     recipes = read_recipes(
         options, features=data.width, batch_size=batch, epochs=choose_epochs(data.n_samples, batch),
-        scaling=choose_scaling(data),
+        scaling=choose_scaling(data), samples=data.n_samples,
     )  # fmt: skip
     recipe = recipes[0]
     if network is not None:
