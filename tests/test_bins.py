@@ -63,7 +63,7 @@ def test_targets_that_float32_cannot_divide_are_refused():
 
 @pytest.mark.parametrize("margin", [-0.1, 8.1, float("nan")])
 def test_a_margin_out_of_range_is_refused(margin):
-    with pytest.raises(ConfigError, match="expected margin in 0..8, got"):
+    with pytest.raises(ConfigError, match=r"expected margin in 0\.\.8, got"):
         Even(margin)
 
 
