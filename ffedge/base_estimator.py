@@ -9,10 +9,12 @@ from typing import Any, Self, cast
 
 import numpy as np
 
+from .activations import Activation, activation_of
 from .checks import NotFitted, check_features, seed_of, whole, widths_of
 from .defaults import choose_batch, choose_epochs, choose_optimizer, choose_scaling
 from .drift import Drift, DriftWatch
 from .errors import CheckpointError, ConfigError
+from .fields import Fields
 from .model import Classes, Model
 from .model_file import load_model, save_model
 from .network import Network
@@ -21,6 +23,7 @@ from .optimizers import Optimizer, named_optimizer
 from .predict import score_rows
 from .recipe import Recipe
 from .rules import NAMED_RULES, NUMBER_RULES, Rule, named_rule
+from .shifts import Shift
 from .sources import Dataset
 from .trainer import Trainer
 from .units import parse_bytes
@@ -33,6 +36,9 @@ class Estimator(Online):
 
     hidden_layer_sizes: Sequence[int]
     rule: str | Rule
+    activation: str | Activation | Sequence[str | Activation]
+    fields: Sequence[Fields | None] | None
+    shift: Shift
     optimizer: str | Optimizer
     learning_rate: float | None
     max_iter: int | None
@@ -41,6 +47,7 @@ class Estimator(Online):
     shuffle: bool
     warm_start: bool
     random_state: Any
+    _shape: tuple[int, ...]
 
     # Of the classes below
 
@@ -66,7 +73,7 @@ class Estimator(Online):
         self._take_names(names)
         self.plan_ = self._trainer.plan
         if math.prod(getattr(self, "_shape", (0,))) != network.features:
-            self._shape: tuple[int, ...] = (network.features,)
+            self._shape = (network.features,)
         self.__dict__.pop("_sample", None)
         self.drift_: Drift | None = None
         self._watch = DriftWatch()
@@ -120,8 +127,20 @@ class Estimator(Online):
         hidden = widths_of(self.hidden_layer_sizes, type(self).__name__)
         return Network.dense(
             features, hidden, outputs, self._rule(),
-            precision=self.precision, input_parts=input_parts,
+            precision=self.precision, input_parts=input_parts, activations=self._activations(),
+            fields=self.fields,
         )  # fmt: skip
+
+    def _activations(self) -> Activation | list[Activation]:
+        given = self.activation
+        if isinstance(given, str | Activation):
+            return activation_of(given)
+        if not isinstance(given, Sequence):
+            raise ConfigError(
+                f"{type(self).__name__}: expected activation a name, an Activation or a sequence "
+                f"of them, got {given!r:.60}"
+            )
+        return [activation_of(each) for each in given]
 
     def _recipe(self, data: Dataset) -> Recipe:
         name = type(self).__name__
@@ -163,6 +182,7 @@ class Estimator(Online):
             optimizer=optimizer, batch_size=size,
             epochs=whole("max_iter", epochs, name), schedule="sweep" if stream else self.schedule,
             scaling=scaling, shuffle=bool(self.shuffle), stream=stream,
+            shift=0 if stream else self.shift,
             replay=whole("replay", self.replay, name), replay_dtype=stored_as(dtype),
             seed=seed_of(self.random_state, name),
         )  # fmt: skip

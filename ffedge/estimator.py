@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 
+from .activations import Activation
 from .checks import check_features, check_labels, check_same
 from .defaults import choose_parts
 from .drift import Drift
 from .errors import DataError
+from .fields import Fields
 from .model import Classes, Model
 from .online_classes import OnlineClasses
 from .optimizers import Optimizer
 from .recipe import Recipe
 from .rules import Rule
+from .shifts import Shift, check_shape, grid_of
 from .sources import from_arrays
 
 Array = np.ndarray[Any, Any]
@@ -29,6 +33,9 @@ class FFClassifier(OnlineClasses):
     ``ffedge.rules`` with options.
     precision: "float32", or "int8": weights, activations and updates in 8 bits, the same bits
     on every machine; rules readout, group and group-mean.
+    activation: "relu", "leaky", "triangle", "student-t", an object of ``ffedge.activations``, or
+    a sequence of these, one a layer. Anything but "relu" is float32 only.
+    fields: None, or one ``ffedge.fields.Fields`` (or None) a layer: which inputs its units see.
     optimizer: "auto" (Adam; in int8 SGD, the only one there), "adam", "momentum", "sgd", or one
     of ``ffedge.optimizers`` with options.
     learning_rate: None takes the optimiser's own default.
@@ -39,6 +46,9 @@ class FFClassifier(OnlineClasses):
     scaling: "auto", "standard", "global", "shifted" or "none"; see ``ffedge.scaling``.
     max_memory: budget for all training buffers, in bytes or as "512KiB"; BudgetError beforehand
     if the plan does not fit.
+    shift: pixels or steps by which ``fit`` moves a sample at most, each way and anew every time,
+    see ``ffedge.shifts``. Needs feature_shape, the shape that a row of X was flattened from:
+    (height, width), (height, width, channels), or (steps, channels) with a shift such as (1, 0).
     replay: samples kept of what was learned, each class its share, and learned again beside new
     ones by ``partial_fit`` and ``learn_one``: as many as fit into the batch. Their bytes are in
     the plan, one a feature for uint8 data and four else. 0 keeps none.
@@ -65,6 +75,8 @@ class FFClassifier(OnlineClasses):
         *,
         rule: str | Rule = "readout",
         precision: str = "float32",
+        activation: str | Activation | Sequence[str | Activation] = "relu",
+        fields: Sequence[Fields | None] | None = None,
         optimizer: str | Optimizer = "auto",
         learning_rate: float | None = None,
         max_iter: int | None = None,
@@ -72,6 +84,8 @@ class FFClassifier(OnlineClasses):
         schedule: str = "sweep",
         scaling: str = "auto",
         max_memory: int | str | None = None,
+        shift: Shift = 0,
+        feature_shape: Sequence[int] | None = None,
         replay: int = 0,
         on_drift: Callable[[Drift], Any] | None = None,
         drift_signal: str = "goodness",
@@ -82,6 +96,8 @@ class FFClassifier(OnlineClasses):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.rule = rule
         self.precision = precision
+        self.activation = activation
+        self.fields = fields
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.max_iter = max_iter
@@ -89,6 +105,8 @@ class FFClassifier(OnlineClasses):
         self.schedule = schedule
         self.scaling = scaling
         self.max_memory = max_memory
+        self.shift = shift
+        self.feature_shape = feature_shape
         self.replay = replay
         self.on_drift = on_drift
         self.drift_signal = drift_signal
@@ -108,7 +126,12 @@ class FFClassifier(OnlineClasses):
         self._columns = None
         codes, classes = check_labels(y, len(X))
         data = from_arrays(X, codes, classes=range(len(classes)))
+        if self.feature_shape is not None:
+            self._shape = check_shape(self.feature_shape, data.width)
+            data = replace(data, feature_shape=self._shape)
         recipe = self._recipe(data)
+        if recipe.shift:
+            grid_of(recipe.shift, data.feature_shape)
         parts = choose_parts(data, recipe.scaling) if self.precision == "int8" else 1
         self._fit(data, self._network(data.width, len(classes), parts), recipe, classes)
         memory = self._memory
@@ -153,7 +176,20 @@ class FFClassifier(OnlineClasses):
     def _of_model(cls, model: Model, recipe: Recipe) -> FFClassifier:
         return cls(
             model.network.hidden, rule=model.network.rule, precision=model.precision,
+            activation=_shortest([layer.activation for layer in model.network.layers]),
+            fields=_or_none([layer.fields for layer in model.network.layers]),
             optimizer=recipe.optimizer,
             batch_size=recipe.batch_size, schedule=recipe.schedule, scaling=recipe.scaling,
             replay=recipe.replay, shuffle=recipe.shuffle, random_state=recipe.seed,
+            shift=recipe.shift, feature_shape=model.feature_shape if recipe.shift else None,
         )  # fmt: skip
+
+
+def _shortest(activations: list[Activation]) -> Activation | list[Activation]:
+    """One activation where all layers have the same."""
+    return activations[0] if len(set(activations)) == 1 else activations
+
+
+def _or_none(fields: list[Fields | None]) -> list[Fields | None] | None:
+    """None where no layer has any."""
+    return fields if any(fields) else None

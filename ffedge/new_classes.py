@@ -23,6 +23,11 @@ _PER_CLASS = {"readout": (1, 0), "counts": (1, 1)}
 def check_growing(network: Network) -> None:
     """Raise ConfigError where new classes would change what the network says of the old ones."""
     rule = network.rule
+    if not all(layer.activation.nonnegative for layer in network.layers):
+        raise ConfigError(
+            "add_classes: expected activations that are never below 0, so that a new class scores "
+            "below the old ones at first, got leaky; train a new model with all classes"
+        )
     if isinstance(rule, Readout) and not rule.frozen:
         return
     why = {

@@ -205,7 +205,8 @@ def _fitting(
     if not stream or recipe.threads > 1:
         return
     layerwise = recipe.schedule == "layerwise"
-    keep = outputs and layerwise and network.rule.rows_per_sample == 1
+    bytes_hold_it = all(layer.activation.nonnegative for layer in network.layers)
+    keep = outputs and layerwise and bytes_hold_it and network.rule.rows_per_sample == 1
     for ahead, behind in ((True, True), (True, False), (False, False)):
         if behind and layerwise:
             # A layer that has learned is never written.

@@ -14,12 +14,14 @@ from .checks import check_features, check_targets, whole
 from .defaults import BINS
 from .drift import Drift
 from .errors import ConfigError, DataError
+from .fields import Fields
 from .model import Classes, Model
 from .optimizers import Optimizer
 from .recipe import Recipe
 from .rules import Rule
 from .rules.ordinal import CENTRES
 from .scoring import Deviation
+from .shifts import Shift
 from .sources import from_arrays
 
 Array = np.ndarray[Any, Any]
@@ -55,6 +57,9 @@ class FFRegressor(Estimator):
     #: What ``Estimator`` asks for and a regression does not have.
     precision: str = "float32"
     replay: int = 0
+    shift: Shift = 0
+    activation: str = "relu"
+    fields: Sequence[Fields | None] | None = None
     drift_signal: str = "goodness"
     _numeric: ClassVar[bool] = True
 

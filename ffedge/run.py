@@ -6,20 +6,23 @@ A rule sees ``run`` (the buffers of the step) and ``run.layers`` (a layer's arra
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .arena import Arena
 from .buffers import parameters
 from .kernels import activations, batch, dense, normalize, ordinal, random
-from .network import RELU, Network
+from .kernels import shift as shifted
+from .network import Network
 from .optimizers import SGD
 from .recipe import Recipe
 from .scaling import LIMIT
+from .shifts import STREAM, Grid, grid_of
 from .sources import Dataset
 from .streamer import Streamer
 from .streaming import bounds
+from .visits import Visits
 
 if TYPE_CHECKING:
     from .run_int8 import Int8Run
@@ -29,26 +32,6 @@ Array = np.ndarray[Any, Any]
 _ALL_ROWS = np.empty(0, np.int32)
 _NO_LABELS = np.empty(0, np.int32)
 _LIMIT = np.float32(LIMIT)
-
-
-class Visits(Protocol):
-    """Who is told of a run's way through its layers, before each is touched.
-
-    A pass begins when samples are fetched, enters layers from the first on, each at most once in
-    a row, and ends when the next one begins or the last of these samples' work has been done.
-    """
-
-    def begin(self) -> None:
-        """Samples are about to be fetched; the pass before is over."""
-
-    def enter(self, index: int) -> None:
-        """Layer ``index`` is about to run forward; the one entered before is done with.
-
-        Said again for the layer that is in hand, it means nothing.
-        """
-
-    def end(self) -> None:
-        """The pass is over."""
 
 
 def bound_params(arena: Arena, network: Network, index: int, suffix: str) -> dict[str, Array]:
@@ -81,12 +64,12 @@ class LayerRun:
     def __init__(self, run: Run, index: int) -> None:
         arena, network, recipe = run.arena, run.network, run.recipe
         self.index = index
-        self.width = network.layers[index].out_features
-        self.inputs = network.layers[index].in_features
+        self._layer = network.layers[index]
+        self.width, self.inputs = self._layer.out_features, self._layer.in_features
         self._run = run
         self.bind()
         self.out, self.length = arena[f"layer{index}.out"], arena["length"]
-        self.activation = network.layers[index].activation
+        self.activation = self._layer.activation
         self.sums = self.out
         if recipe is not None and self.activation.keeps_sums:
             self.sums = arena[f"layer{index}.sums"]
@@ -120,16 +103,17 @@ class LayerRun:
 
     def _fill_weights(self, seed: int) -> None:
         random.fill_normal(seed, self.width, self._scale(), 0, self.weight)
+        self._layer.clear(self.weight)
 
     def _scale(self) -> np.float32:
-        return np.float32((1.0 / self.inputs) ** 0.5)
+        return np.float32((1.0 / self._layer.fan_in) ** 0.5)
 
     def forward(self, x: Array, rows: int) -> None:
         """``out = activation(x @ weight + bias)``."""
         run = self._run
         if run.visits is not None:
             run.visits.enter(self.index)
-        if self.activation == RELU:
+        if self.activation.rectifies:
             dense.dense_forward(x, rows, self.weight, self.bias, run.index, run.offset, self.out)
             return
         activations.dense_sums(x, rows, self.weight, self.bias, run.index, run.offset, self.out)
@@ -138,6 +122,10 @@ class LayerRun:
     def gate(self, rows: int) -> None:
         """Turn ``delta`` from an error by ``out`` (not yet normalised) into one by the sums."""
         self.activation.gate(self.delta, rows, self.width, self.out, self.sums)
+
+    def vote(self, rows: int) -> None:
+        """Add what the layer says about the classes to ``run.total``; see ``Rule.vote``."""
+        self._run.network.rule.vote(self._run, self, rows)
 
     def measure(self, rows: int) -> None:
         """``length`` = sum of squares of each row of ``out``."""
@@ -180,6 +168,7 @@ class LayerRun:
             assert run.ones is not None
             self.step("weight", x, rows, self.delta)
             self.step("bias", run.ones, rows, self.delta)
+        self._layer.clear(self.weight)
         self.updates += 1
 
     def begin_epoch(self) -> None:
@@ -206,6 +195,7 @@ class SlicedLayerRun(LayerRun):
         for number, (first, last) in enumerate(self._slices):
             window = self.weight[: last - first]
             random.fill_normal(seed, self.width, self._scale(), first, window)
+            self._layer.clear(window, first)
             self._streamer.made_slice(self.index, number)
 
     def forward(self, x: Array, rows: int) -> None:
@@ -213,15 +203,14 @@ class SlicedLayerRun(LayerRun):
         run = self._run
         assert run.visits is not None
         run.visits.enter(self.index)
-        rectifies = self.activation == RELU
-        product = dense.dense_forward if rectifies else activations.dense_sums
+        product = dense.dense_forward if self.activation.rectifies else activations.dense_sums
         for number, (first, last) in enumerate(self._slices):
             self._streamer.bring(number)
             product(
                 x, rows, self.weight[: last - first], self.bias[first:last],
                 run.index, run.offset, self.out[first:last],
             )  # fmt: skip
-        if not rectifies:
+        if not self.activation.rectifies:
             self.activation.apply(self.out, rows, self.width, self.sums)
 
     def update(self, x: Array, rows: int) -> None:
@@ -239,6 +228,7 @@ class SlicedLayerRun(LayerRun):
             else:
                 state = [array[: last - first] for array in self.state["weight"]]
                 optimizer.step(x, rows, delta, window, state, run, run.factor, self.updates + 1)
+            self._layer.clear(window, first)
         if not isinstance(optimizer, SGD):
             assert run.ones is not None
             self.step("bias", run.ones, rows, self.delta)
@@ -280,6 +270,8 @@ class Run:
         self.seed = recipe.seed if recipe is not None else 0
         self.samples_seen = 0
         self._fetched: tuple[Array, Array] = (_NO_LABELS, _ALL_ROWS)
+        #: How these samples move, None: they do not.
+        self._grid: Grid | None = None
         for layer in self.layers:
             network.rule.begin(self, layer)
 
@@ -348,10 +340,22 @@ class Run:
         if self.visits is not None:
             self.visits.end()
 
-    def fetch(self, data: Dataset, first: int, count: int, *, shuffle: int | None = None) -> None:
-        """Bring samples first..first+count-1 (of permutation ``shuffle``) into the input."""
+    def fetch(
+        self, data: Dataset, first: int, count: int, *, shuffle: int | None = None,
+        moved: bool = False,
+    ) -> None:  # fmt: skip
+        """Bring samples first..first+count-1 (of permutation ``shuffle``) into the input.
+
+        moved: by up to the recipe's shift, where it has one; see ``ffedge.shifts``.
+        """
+        if moved and self.recipe is not None and self.recipe.shift:
+            self._grid = grid_of(self.recipe.shift, data.feature_shape)
+            self._fetched = (data.features, choose(self, data, first, count, shuffle))
+            self.fetch_again(count)
+            return
         if self.visits is not None:
             self.visits.begin()
+        self._grid = None
         if self.targets is not None or data.numeric:
             self._fetched = (data.features, choose(self, data, first, count, shuffle))
             self._fetch_chosen(count)
@@ -369,18 +373,25 @@ class Run:
     def fetch_features(self, features: Array, first: int, count: int) -> None:
         """Bring rows first..first+count-1 of unlabelled data into the input."""
         batch.choose_rows(first, count, len(features), 0, False, self.chosen)
-        self._fetched = (features, _ALL_ROWS)
+        self._fetched, self._grid = (features, _ALL_ROWS), None
         self.fetch_again(count)
 
     def fetch_again(self, count: int) -> None:
-        """Bring the last fetched features into the input once more, for another pass."""
+        """Bring the last fetched features into the input once more, moved as they were."""
         if self.visits is not None:
             self.visits.begin()
         self._fetch_chosen(count)
 
     def _fetch_chosen(self, count: int) -> None:
         features, subset = self._fetched
-        batch.fetch(features, subset, self.chosen, count, self.mean, self.gain, _LIMIT, self.input)
+        scale = (self.mean, self.gain, _LIMIT)
+        if self._grid is None:
+            batch.fetch(features, subset, self.chosen, count, *scale, self.input)
+        else:
+            shifted.fetch_shifted(
+                features, subset, self.chosen, count, *scale, *self._grid,
+                self.seed ^ STREAM, self.samples_seen, self.input,
+            )  # fmt: skip
         self._normalize_input(count)
 
     def _normalize_input(self, count: int) -> None:

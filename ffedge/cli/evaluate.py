@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..described import describe
 from ..errors import DataError
 from ..memory import process_peak_bytes
 from ..model import Model
@@ -19,7 +20,7 @@ from ..sources import Dataset, load
 from ..units import show_bytes
 from .model_argument import add_model, open_model
 from .numbers import number_words
-from .options import add_data, bytes_argument
+from .options import add_data, add_reading, bytes_argument
 
 NAME = "eval"
 HELP = "Measure a model on a data set: accuracy class by class, or errors of numbers."
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Model and data."""
     add_model(parser)
     add_data(parser)
+    add_reading(parser)
     parser.add_argument("--part", choices=("test", "train", "all"), default="test",
                         help="which samples; a data set without a test part is used whole "
                              "(default: test)")  # fmt: skip
@@ -46,7 +48,9 @@ def run(options: argparse.Namespace) -> int:
         numeric=model.network.rule.numeric,
     )  # fmt: skip
     parts = {"train": [train], "test": [test or train], "all": [train, *([test] if test else [])]}
-    predictor = Predictor(model, batch=options.batch_size, budget=options.budget)
+    predictor = Predictor(
+        model, batch=options.batch_size, budget=options.budget, reading=options.reading
+    )
     if model.network.rule.numeric:
         return _run_numbers(options, model, predictor, parts[options.part])
     codes = _codes(model, train)
@@ -83,6 +87,9 @@ def _run_numbers(
 
 def _about(model: Model, predictor: Predictor) -> dict[str, Any]:
     return {
+        "reading_text": predictor.reading.text,
+        "reading": describe(predictor.reading),
+        "multiply_adds_share": predictor.share,
         "planned_bytes": predictor.plan.peak,
         "process_peak_bytes": process_peak_bytes(),
         "network": model.network.text,
@@ -124,6 +131,7 @@ def _report(
         "macro_f1": float(np.mean(scores)),
         "samples": total,
         "samples_per_second": total / max(seconds, 1e-9),
+        "multiply_adds": predictor.multiply_adds / total,
         **_about(model, predictor),
         "classes": per_class,
         "confusion": confusion.tolist(),
@@ -144,6 +152,11 @@ def _table(report: dict[str, Any], confusion: np.ndarray[Any, Any]) -> str:
         f"accuracy {100 * report['accuracy']:.2f} %, macro F1 {100 * report['macro_f1']:.2f} % on "
         f"{report['samples']:,} samples, {report['samples_per_second']:,.0f} a second, "
         f"{show_bytes(report['planned_bytes'])} of buffers"
+    )
+    share = report["multiply_adds_share"]
+    lines.append(
+        f"reading {report['reading_text']}: {report['multiply_adds']:,.0f} multiply-adds a sample, "
+        f"{100 * share:.1f} % of everything"
     )
     return "\n".join(lines)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from ..activations import activation_of
 from ..buffers import plan_prediction
 from ..errors import ConfigError
 from ..network import Network
@@ -47,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
     network = Network.dense(
         features, hidden, classes, ALL_RULES[options.rule],
         precision=options.precision, input_parts=options.input_parts,
+        activations=activation_of(options.activation),
     )  # fmt: skip
     recipes = read_recipes(options, features=features, batch_size=64, epochs=10, scaling="standard")
     choice = None
@@ -59,6 +61,8 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(as_json(network, plan, options.budget, choice)))
         return 0
     print(table(plan))
+    print(f"work: {network.training_work:,} multiply-adds a sample in training, "
+          f"{network.prediction_work:,} in prediction")  # fmt: skip
     if choice is not None:
         for words in choice.words(recipes[0]):
             print(f"  {words}")
@@ -76,6 +80,8 @@ def as_json(
         "rule": word_for(network.rule),
         "precision": network.precision,
         "planned_bytes": plan.peak,
+        "training_multiply_adds": network.training_work,
+        "prediction_multiply_adds": network.prediction_work,
         "budget": budget,
         "categories": plan.by_category(),
         "buffers": [

@@ -10,9 +10,12 @@ from typing import Any
 
 from ..errors import ExportError
 from ..model import Model
-from ..rules import Contrast, Group, Ordinal, Readout
+from ..reading import Interval, OnePass, Shortlist
+from ..rules import Contrast, Group, Ordinal, Prototypes, Readout, SideChannel
+from .onnx_classes import add_prototype_goodness, add_side_goodness
 from .onnx_contrast import add_label_goodness
-from .onnx_interface import add_input, add_outputs
+from .onnx_heads import add_one_pass, add_shortlist
+from .onnx_interface import add_input, add_outputs, first_vote
 from .onnx_layers import divide_by_length
 from .onnx_ordinal import add_bin_goodness, add_number_outputs
 from .onnx_scores import layer_scores
@@ -41,7 +44,7 @@ def build(model: Model) -> Graph:
     if network.normalize_input:
         squares = graph.add_node("ReduceSumSquare", [x], axes=[1], keepdims=1)
         x = divide_by_length(graph, x, squares, network.features)
-    _GOODNESS[type(network.rule)](graph, model, network.rule, x)
+    _reader(model)(graph, model, network.rule, x)
     if numeric:
         add_number_outputs(graph, model)
     else:
@@ -49,17 +52,37 @@ def build(model: Model) -> Graph:
     return graph
 
 
+def _reader(model: Model) -> Callable[[Graph, Model, Any, str], None]:
+    """What adds the goodness, as the model's read-out has it; ExportError if nothing can."""
+    rule, reading = model.network.rule, model.reading
+    first_vote(model)
+    add = _GOODNESS[type(rule)]
+    if isinstance(reading, OnePass | Shortlist):
+        return add_one_pass if isinstance(reading, OnePass) else add_shortlist
+    if isinstance(reading, Interval) and type(rule) not in _INTERVALS:
+        raise ExportError(
+            f"export: expected another read-out of the rule {rule.name} than {reading.text}, which "
+            "has no graph for it; use --reading everything"
+        )
+    return add
+
+
 def _add_class_goodness(graph: Graph, model: Model, rule: Readout | Group, x: str) -> None:
-    """``goodness`` = sum over the layers of log-softmax of their class scores."""
-    scores = layer_scores(graph, model, rule, x)
+    """``goodness`` = sum over the layers that vote of log-softmax of their class scores."""
+    scores = layer_scores(graph, model, rule, x, first_vote(model))
     votes = [graph.add_node("LogSoftmax", [score], axis=1) for score in scores]
     graph.add_node("Sum", votes, "goodness")
 
+
+#: Rules of which a part of the layers can be exported.
+_INTERVALS = (Readout, Group, Prototypes, SideChannel)
 
 #: What adds ``goodness`` to the graph, by rule: (graph, model, rule, name of the scaled input).
 _GOODNESS: dict[type[Any], Callable[[Graph, Model, Any, str], None]] = {
     Readout: _add_class_goodness,
     Group: _add_class_goodness,
+    Prototypes: add_prototype_goodness,
+    SideChannel: add_side_goodness,
     Contrast: add_label_goodness,
     Ordinal: add_bin_goodness,
 }

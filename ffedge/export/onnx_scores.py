@@ -14,14 +14,21 @@ from .onnx_layers import add_dense, divide_by_length
 from .onnx_writer import Graph
 
 
-def layer_scores(graph: Graph, model: Model, rule: Readout | Group, x: str) -> list[str]:
-    """Each layer's scores (N, C) of classes or bins, from the scaled input ``x``."""
+def layer_scores(
+    graph: Graph, model: Model, rule: Readout | Group, x: str, first: int = 0
+) -> list[str]:
+    """Each layer's scores (N, C) of classes or bins, from the scaled input ``x``.
+
+    first: the lowest layer that has any.
+    """
     found = []
     for i, layer in enumerate(model.network.layers):
         if i > 0:
             squares = graph.add_node("ReduceSumSquare", [x], axes=[1], keepdims=1)
             x = divide_by_length(graph, x, squares, model.network.hidden[i - 1])
         x = add_dense(graph, model, i, x)
+        if i < first:
+            continue
         activity = x
         if isinstance(rule, Group):
             matrix = group_matrix(rule, layer.out_features, model.network.classes)

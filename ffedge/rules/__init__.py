@@ -6,7 +6,8 @@ A rule is a frozen description; ``base.ClassRule`` shows the flow of one batch i
 
 from .base import ClassRule, Rule
 from .contrast import Contrast
-from .goodness import GOODNESS, Goodness, MeanOfSquares, Sum, SumOfSquares
+from .goodness import Goodness, MeanOfSquares, Sum, SumOfSquares
+from .goodness_parts import GOODNESS, Regions, Signed, TopK
 from .group import Group
 from .labels import LABELS, Append, Label, Overwrite, Pattern
 from .losses import LOSSES, Loss, Swish, SymBa, Threshold
@@ -21,8 +22,11 @@ from .named import (
     word_for,
 )
 from .negatives import NEGATIVES, HardLabel, LikelyLabel, Negatives, WrongLabel
+from .objectives import OBJECTIVES, CrossEntropy, Logistic, Objective
 from .ordinal import Ordinal
+from .prototypes import Prototypes
 from .readout import Readout
+from .side_channel import SideChannel
 
 __all__ = [
     "ALL_RULES",
@@ -32,28 +36,37 @@ __all__ = [
     "NAMED_RULES",
     "NEGATIVES",
     "NUMBER_RULES",
+    "OBJECTIVES",
     "RULES",
     "Append",
     "ClassRule",
     "Contrast",
+    "CrossEntropy",
     "Goodness",
     "Group",
     "HardLabel",
     "Label",
     "LikelyLabel",
+    "Logistic",
     "Loss",
     "MeanOfSquares",
     "Negatives",
+    "Objective",
     "Ordinal",
     "Overwrite",
     "Pattern",
+    "Prototypes",
     "Readout",
+    "Regions",
     "Rule",
+    "SideChannel",
+    "Signed",
     "Sum",
     "SumOfSquares",
     "Swish",
     "SymBa",
     "Threshold",
+    "TopK",
     "WrongLabel",
     "for_numbers",
     "hinton",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,21 @@ from ..tensor import PANEL, TensorSpec, panels
 
 if TYPE_CHECKING:
     from ..network import Network
+
+
+class Work(NamedTuple):
+    """What one sample costs, besides elementwise operations.
+
+    forward, update: passes of the network's own products in training: each takes as many
+    multiply-adds as the network has weights. predict: the same in prediction. extra_training,
+    extra_prediction: multiply-adds of what a rule has beyond the layers, such as class readouts.
+    """
+
+    forward: int
+    update: int
+    predict: int
+    extra_training: int = 0
+    extra_prediction: int = 0
 
 
 @dataclass(frozen=True)
@@ -32,10 +47,39 @@ class Rule:
     any_activation: ClassVar[bool] = False
     #: Whether the targets are numbers, of which ``network.classes`` bins are made, not classes.
     numeric: ClassVar[bool] = False
+    #: Whether each layer scores the classes in one pass (``vote``), so that layers can be left
+    #: out of a prediction; see ``ffedge.reading``.
+    layers_vote: ClassVar[bool] = False
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether a class's score is the goodness of its label in the input."""
+        return False
+
+    @property
+    def has_heads(self) -> bool:
+        """Whether some layers have a softmax head on the activity of a neutral label."""
+        return False
+
+    def label_begin(self, network: Network) -> int | None:
+        """The first of C inputs of which a label sets its own; None where it is something else."""
+        return None
+
+    def vote_cost(self, network: Network, index: int) -> int:
+        """Multiply-adds of layer ``index``'s own word on the classes, for one row."""
+        return 0
+
+    def vote(self, run: Any, layer: Any, rows: int) -> None:
+        """Add the layer's log-probabilities to ``run.total``; where ``layers_vote``."""
+        raise TypeError(f"{type(self).__name__} has no votes")
 
     def label_inputs(self, classes: int) -> int:
         """Inputs that the first layer has beyond the features."""
         return 0
+
+    def fitting_width(self, width: int) -> int:
+        """The next width from ``width`` on that a layer without receptive fields may have."""
+        return width
 
     def check(self, network: Network) -> None:
         """Raise ConfigError if the rule cannot train ``network``."""
@@ -80,6 +124,10 @@ class Rule:
             "errors": TensorSpec((panels(network.classes), rows, PANEL), "float32"),
         }
 
+    def work(self, network: Network) -> Work:
+        """Passes and multiply-adds per sample, with all layers learning."""
+        return Work(1, 1, 1)
+
     def probability_factor(self, network: Network) -> float:
         """Probabilities are ``softmax(factor * total)``; ``total`` is what ``score_batch`` writes.
 
@@ -96,6 +144,10 @@ class Rule:
         logits -= logits.max(axis=1, keepdims=True)
         np.exp(logits, out=logits)
         return logits / logits.sum(axis=1, keepdims=True)
+
+    def hand_on(self, layer: Any, rows: int) -> None:
+        """Turn what a layer's ``forward`` left into the input of the layer above."""
+        layer.normalize(rows)
 
     def train_batch(self, run: Any, count: int) -> None:
         """Train the run's active layers on ``count`` fetched samples."""
@@ -125,8 +177,13 @@ class ScoreRule(Rule):
     def learn(self, run: Any, layer: Any, rows: int) -> None:
         """Update the rule's own parameters from ``run.errors``; after ``delta``."""
 
-    def vote(self, run: Any, rows: int) -> None:
-        """Add what ``run.scores`` say to ``run.total``: log-probabilities."""
+    def vote_cost(self, network: Network, index: int) -> int:
+        """A product with a matrix of one row per class."""
+        return network.classes * network.layers[index].out_features
+
+    def vote(self, run: Any, layer: Any, rows: int) -> None:
+        """Log-softmax of ``scores``."""
+        self.scores(run, layer, rows)
         classes.add_log_probabilities(run.scores, rows, np.float32(1.0), run.total)
 
     def train_batch(self, run: Any, count: int) -> None:
@@ -154,8 +211,7 @@ class ScoreRule(Rule):
         layers = run.layers[: run.last_active + 1]
         for layer in layers:
             layer.forward(x, count)
-            self.scores(run, layer, count)
-            self.vote(run, count)
+            self.vote(run, layer, count)
             if layer is not layers[-1]:
                 layer.normalize(count)
                 x = layer.out
@@ -169,6 +225,7 @@ class ClassRule(ScoreRule):
     """
 
     smoothing: float = 0.05
+    layers_vote: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.smoothing <= 0.9:

@@ -17,7 +17,7 @@ from ..bins import SPACINGS, Even, Spacing, check_centres, looked_at, place
 from ..errors import ConfigError
 from ..kernels import ordinal
 from ..tensor import TensorSpec
-from .base import ClassRule, ScoreRule
+from .base import ClassRule, ScoreRule, Work
 from .group import Group
 from .readout import Readout
 
@@ -53,6 +53,7 @@ class Ordinal(ScoreRule):
     average: bool = True
     name: ClassVar[str] = "ordinal"
     numeric: ClassVar[bool] = True
+    any_activation: ClassVar[bool] = True
     parts: ClassVar[dict[str, Any]] = {
         "scorer": {"group": Group, "readout": Readout},
         "spacing": SPACINGS,
@@ -141,12 +142,25 @@ class Ordinal(ScoreRule):
         """The scorer's."""
         self.scorer.learn(run, layer, rows)
 
-    def vote(self, run: Any, rows: int) -> None:
+    def vote_cost(self, network: Network, index: int) -> int:
+        """The scorer's."""
+        return self.scorer.vote_cost(network, index)
+
+    def work(self, network: Network) -> Work:
+        """The scorer's."""
+        return self.scorer.work(network)
+
+    def fitting_width(self, width: int) -> int:
+        """The scorer's."""
+        return self.scorer.fitting_width(width)
+
+    def vote(self, run: Any, layer: Any, rows: int) -> None:
         """Add the layer's probabilities, or their logarithms, to ``run.total``."""
-        if self.average:
-            ordinal.add_probabilities(run.scores, rows, run.total)
-        else:
-            super().vote(run, rows)
+        if not self.average:
+            super().vote(run, layer, rows)
+            return
+        self.scores(run, layer, rows)
+        ordinal.add_probabilities(run.scores, rows, run.total)
 
     def probabilities(self, network: Network, scores: Array) -> Array:
         """float64 (n, bins), rows sum to 1, of ``score_batch``'s scores (n, bins)."""
