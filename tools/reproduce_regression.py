@@ -9,6 +9,7 @@ targets; those with early stopping as well.
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -148,6 +149,7 @@ class Regression:
                 "inside_90": float(np.mean(inside)), "seconds": seconds / SEEDS,
                 "planned_bytes": model.plan_.peak, "samples": len(x), "features": x.shape[1],
             }  # fmt: skip
+            print(self._line(which, sets[which]), file=sys.stderr, flush=True)
         means = {
             key: float(np.mean([found[key] for found in sets.values()])) for key in ("r2", "mlp_r2")
         }
@@ -177,15 +179,18 @@ class Regression:
             "mlp_r2_of_settings": {key: mean(found, "r2") for key, found in theirs.items()},
         }  # fmt: skip
 
-    def words(self, result: dict[str, Any]) -> str:
-        """One line for each set, and the means."""
-        lines = [
+    @staticmethod
+    def _line(which: str, found: dict[str, Any]) -> str:
+        return (
             f"{which:<9} R2 {found['r2']:.4f} (MLP {found['mlp_r2']:.4f}, {found['mlp_setting']}), "
             f"MAE {found['mae']:.4g} ({found['mlp_mae']:.4g}) of a deviation of "
             f"{found['std']:.4g}; {100 * found['inside_90']:.0f} % within 90 % intervals; "
             f"{found['seconds']:.1f} s"
-            for which, found in result["sets"].items()
-        ]
+        )
+
+    def words(self, result: dict[str, Any]) -> str:
+        """One line for each set, and the means."""
+        lines = [self._line(which, found) for which, found in result["sets"].items()]
         verdict = "reached" if result["reached"] else "missed"
         last = result["seed"] + result["seeds"] - 1
         lines.append(
