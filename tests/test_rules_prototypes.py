@@ -162,3 +162,10 @@ def test_the_description_comes_back_as_the_same_rule():
     network = Network.dense(5, (7, 6), 3, Prototypes(0.1, 5.0, True))
 
     assert Network.parse(network.describe()) == network
+
+
+@pytest.mark.parametrize(("frozen", "products"), [(False, 3), (True, 2)])
+def test_frozen_prototypes_save_their_gradient(frozen, products):
+    rule = Prototypes(frozen=frozen)
+
+    assert rule.work(Network.dense(50, (64, 32), 10, rule)) == (1, 1, 1, products * 960, 960)
