@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import reproduce_questions
+import reproduce_reading
 import reproduce_time
 from datasets import folder
 
@@ -139,6 +140,7 @@ RUNS: dict[str, Reproduction] = {
         Recipe(Momentum(0.0005, 0.9, 0.02), batch_size=100, epochs=60, scaling="global"),
     ),
     **reproduce_questions.RUNS,
+    **reproduce_reading.RUNS,
     **reproduce_time.RUNS,
 }  # fmt: skip
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..activations import RELU
 from ..errors import ConfigError
 from ..kernels import group
 from ..kernels.int8.group import SCORE_EXP
@@ -85,6 +84,10 @@ class Group(ClassRule):
         starts = run.arena[f"groups{layer.width}"]
         starts[:] = self.starts(layer.width, len(starts) - 1)
 
+    def vote_cost(self, network: Network, index: int) -> int:
+        """A goodness, no product."""
+        return 0
+
     def scores(self, run: Any, layer: Any, rows: int) -> None:
         """Goodness of each class group; see ``kernels.group``."""
         starts = run.arena[f"groups{layer.width}"]
@@ -93,7 +96,7 @@ class Group(ClassRule):
     def delta(self, run: Any, layer: Any, rows: int) -> None:
         """The goodness's derivative times its class's error, through the activation's own."""
         starts = run.arena[f"groups{layer.width}"]
-        rectifies = layer.activation == RELU
+        rectifies = layer.activation.rectifies
         if self.squared or rectifies:
             group.group_delta(
                 layer.out, rows, starts, self.squared, self.factor, run.errors, layer.delta
