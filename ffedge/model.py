@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .buffers import model_needs, parameters
+from .errors import ConfigError
 from .layers import forward_shift
 from .network import Network
 from .reading import Interval, Reading
@@ -65,6 +66,12 @@ class Model:
 
         A read-out that needs those above is dropped.
         """
+        rule = self.network.rule
+        if rule.no_layerwise and count < len(self.network.layers):
+            raise ConfigError(
+                f"first_layers: expected all {len(self.network.layers)} layers with the rule "
+                f"{rule.name}, {rule.no_layerwise}, got {count}"
+            )
         network = replace(self.network, layers=self.network.layers[:count])
         reading = self.reading
         if reading is not None and count < len(self.network.layers):

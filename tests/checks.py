@@ -11,8 +11,8 @@ import reference
 from ffedge.kernels.provider import LIBRARY, PLAIN_PYTHON
 from ffedge.network import Network
 from ffedge.optimizers import SGD, Adam, Momentum
-from ffedge.recipe import Recipe
-from ffedge.rules import Group, Logistic, Prototypes, Readout, SideChannel, hinton
+from ffedge.recipe import SCHEDULES, Recipe
+from ffedge.rules import NAMED_RULES, Group, Logistic, Prototypes, Readout, SideChannel, hinton
 from ffedge.sources import from_arrays
 from ffedge.trainer import Trainer
 
@@ -36,6 +36,13 @@ RULES = [
     Prototypes(),
     SideChannel(),
     SideChannel(Logistic()),
+]
+#: Words of rules with the schedules in which they train.
+SCHEDULED = [
+    (word, schedule)
+    for word in sorted(NAMED_RULES)
+    for schedule in SCHEDULES
+    if schedule == "sweep" or not NAMED_RULES[word].no_layerwise
 ]
 #: Keeps the weights and the plain gradient: velocity = gradient.
 GRADIENT = Momentum(rate=0.0, beta=0.0)

@@ -23,8 +23,9 @@ OPTIMIZERS = (SGD(), Momentum(), Adam())
 @st.composite
 def networks(draw):
     classes = draw(st.integers(2, 20))
-    hidden = draw(st.lists(st.integers(classes, 70), min_size=1, max_size=4))
     rule = NAMED_RULES[draw(st.sampled_from(sorted(NAMED_RULES)))]
+    least = 2 if getattr(rule, "collaboration", False) else 1
+    hidden = draw(st.lists(st.integers(classes, 70), min_size=least, max_size=4))
     normalize = draw(st.booleans())
     return Network.dense(draw(st.integers(1, 90)), hidden, classes, rule, normalize_input=normalize)
 
@@ -37,9 +38,19 @@ recipes = st.builds(
 )
 
 
+@st.composite
+def trainings(draw):
+    """A network and a recipe that its rule trains by."""
+    network, recipe = draw(networks()), draw(recipes)
+    if network.rule.no_layerwise:
+        recipe = replace(recipe, schedule="sweep")
+    return network, recipe
+
+
 @MANY
-@given(networks(), recipes)
-def test_no_two_buffers_of_a_training_run_overlap_while_both_live(network, recipe):
+@given(trainings())
+def test_no_two_buffers_of_a_training_run_overlap_while_both_live(training):
+    network, recipe = training
     assert_sound(plan_training(network, recipe))
 
 
@@ -50,8 +61,9 @@ def test_no_two_buffers_of_prediction_overlap_while_both_live(network, batch):
 
 
 @MANY
-@given(networks(), recipes)
-def test_measured_bytes_equal_planned_bytes_for_any_run(network, recipe):
+@given(trainings())
+def test_measured_bytes_equal_planned_bytes_for_any_run(training):
+    network, recipe = training
     trainer = Trainer(network, recipe)
 
     assert trainer.measured_bytes == trainer.plan.peak
@@ -59,8 +71,9 @@ def test_measured_bytes_equal_planned_bytes_for_any_run(network, recipe):
 
 
 @MANY
-@given(networks(), recipes)
-def test_exactly_enough_is_accepted_and_one_byte_less_is_refused(network, recipe):
+@given(trainings())
+def test_exactly_enough_is_accepted_and_one_byte_less_is_refused(training):
+    network, recipe = training
     peak = plan_training(network, recipe).peak
 
     assert plan_training(network, recipe, peak).peak == peak
@@ -71,8 +84,9 @@ def test_exactly_enough_is_accepted_and_one_byte_less_is_refused(network, recipe
 
 
 @MANY
-@given(networks(), recipes)
-def test_the_smallest_budget_that_the_refusal_names_works(network, recipe):
+@given(trainings())
+def test_the_smallest_budget_that_the_refusal_names_works(training):
+    network, recipe = training
     with pytest.raises(BudgetError) as caught:
         plan_training(network, recipe, 1)
 
@@ -146,8 +160,9 @@ def test_prediction_refuses_a_budget_one_byte_short():
 
 
 @MANY
-@given(networks(), recipes)
-def test_an_arena_of_any_plan_holds_disjoint_views_of_what_lives_together(network, recipe):
+@given(trainings())
+def test_an_arena_of_any_plan_holds_disjoint_views_of_what_lives_together(training):
+    network, recipe = training
     plan = plan_training(network, recipe)
     arena = Arena(plan)
 

@@ -9,6 +9,7 @@ import textwrap
 
 import numpy as np
 import pytest
+from checks import SCHEDULED
 from conftest import clouds
 
 from ffedge import FFClassifier
@@ -45,8 +46,7 @@ def in_house_form(message):
 # --- fitting ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("schedule", ["sweep", "layerwise"])
+@pytest.mark.parametrize(("rule", "schedule"), SCHEDULED)
 def test_fit_learns_and_tells_what_it_did(data, rule, schedule):
     model = small(rule=rule, schedule=schedule, hidden_layer_sizes=(16, 12), max_iter=40).fit(*data)
 
@@ -297,8 +297,7 @@ def test_the_scaler_of_a_stream_learns_from_a_thousand_samples(data):
     assert np.allclose(1 / model.model_.params["input.gain"], first.std(axis=0), rtol=1e-5)
 
 
-@pytest.mark.parametrize("schedule", ["sweep", "layerwise"])
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("rule", "schedule"), SCHEDULED)
 def test_partial_fit_goes_on_after_fit_with_all_layers(data, rule, schedule):
     X, y = data
     model = small(rule=rule, hidden_layer_sizes=(16, 12), schedule=schedule).fit(X, y)
@@ -480,8 +479,7 @@ def test_one_class_cannot_be_fitted(data):
 # --- files ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("schedule", ["sweep", "layerwise"])
+@pytest.mark.parametrize(("rule", "schedule"), SCHEDULED)
 def test_a_saved_model_predicts_the_same_and_goes_on(tmp_path, data, rule, schedule):
     X, y = data
     model = small(rule=rule, schedule=schedule, hidden_layer_sizes=(16, 12)).fit(X, y)

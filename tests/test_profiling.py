@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from checks import compiled_only
+from checks import SCHEDULED, compiled_only
 from conftest import clouds
 
 from ffedge.arena import MARGIN
@@ -23,7 +23,7 @@ from ffedge.profiling.measure import PROFILE_CATEGORIES, measure, profile_traini
 from ffedge.profiling.process import warm_up
 from ffedge.profiling.watch import PassWatch
 from ffedge.recipe import Recipe
-from ffedge.rules import NAMED_RULES, Readout
+from ffedge.rules import NAMED_RULES, Group, Readout
 from ffedge.trainer import Trainer
 
 # Kernels in plain Python make arrays of their own.
@@ -55,14 +55,13 @@ def profile():
 
 def random_training(random):
     """A network and a recipe that go together, of any rule, precision and schedule."""
-    rule = str(random.choice(list(NAMED_RULES)))
+    rule, schedule = SCHEDULED[random.integers(len(SCHEDULED))]
     precision = (
         "float32"
-        if rule in ("hinton", "readout-frozen")
+        if not isinstance(NAMED_RULES[rule], Group | Readout) or rule == "readout-frozen"
         else str(random.choice(["float32", "int8"]))
     )
     hidden = tuple(int(width) for width in random.integers(3, 40, random.integers(1, 4)))
-    schedule = str(random.choice(["sweep", "layerwise"]))
     threads = 1
     if precision == "int8" and schedule == "sweep" and len(hidden) > 1:
         threads = int(random.integers(1, 3))

@@ -40,7 +40,7 @@ INT8 = [("int8", rule, "sgd") for rule in ("readout", "group", "group-mean")]
 FLOAT = [
     ("float32", rule, optimizer)
     for rule, optimizer in itertools.product(sorted(NAMED_RULES), OPTIMIZERS)
-    if rule in ("readout", "hinton") or optimizer == "adam"
+    if (rule in ("readout", "hinton") or optimizer == "adam") and not NAMED_RULES[rule].no_streaming
 ]
 
 

@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+from checks import SCHEDULED
 from conftest import clouds, measured_allocations
 
 from ffedge.errors import BudgetError
@@ -434,8 +435,7 @@ def test_a_stop_before_the_first_batch_is_not_lost():
     assert len(list(trainer.train(data, tick=float("inf")))) == 2  # and does not linger
 
 
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize(("rule", "schedule"), SCHEDULED)
 def test_after_a_stop_the_saved_model_scores_as_the_trainer_does(rule, schedule):
     data = clouds(samples=200)
     trainer = trainer_of(data, rule=rule, schedule=schedule)
@@ -452,8 +452,7 @@ def test_after_a_stop_the_saved_model_scores_as_the_trainer_does(rule, schedule)
 # --- evaluation and prediction ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize(("rule", "schedule"), SCHEDULED)
 def test_evaluate_equals_the_predictors_accuracy(rule, schedule):
     data = clouds(samples=203)
     trainer = trained(data, rule=rule, schedule=schedule)

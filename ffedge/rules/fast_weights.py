@@ -49,7 +49,7 @@ class FastWeights(Rule):
 
     steps: int = 1
     turns: int = 1
-    rate: float = 0.5
+    rate: float = 0.1
     decay: float = 0.9
     first_vote: float = 0.5
     smoothing: float = 0.05
