@@ -11,7 +11,16 @@ from typing import Any
 from ..errors import ExportError
 from ..model import Model
 from ..reading import Interval, OnePass, Shortlist
-from ..rules import Contrast, Group, Ordinal, Prototypes, Readout, SideChannel
+from ..rules import (
+    Contrast,
+    FastWeights,
+    Group,
+    Ordinal,
+    Prototypes,
+    Readout,
+    SideChannel,
+    TopDown,
+)
 from .onnx_classes import add_prototype_goodness, add_side_goodness
 from .onnx_contrast import add_label_goodness
 from .onnx_heads import add_one_pass, add_shortlist
@@ -19,6 +28,7 @@ from .onnx_interface import add_input, add_outputs, first_vote
 from .onnx_layers import divide_by_length
 from .onnx_ordinal import add_bin_goodness, add_number_outputs
 from .onnx_scores import layer_scores
+from .onnx_time import add_fast_weights, add_top_down
 from .onnx_writer import Graph
 
 
@@ -85,4 +95,6 @@ _GOODNESS: dict[type[Any], Callable[[Graph, Model, Any, str], None]] = {
     SideChannel: add_side_goodness,
     Contrast: add_label_goodness,
     Ordinal: add_bin_goodness,
+    TopDown: add_top_down,
+    FastWeights: add_fast_weights,
 }

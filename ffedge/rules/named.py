@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import ConfigError
 from .base import Rule
 from .contrast import Contrast
+from .fast_weights import FastWeights
 from .goodness import MeanOfSquares, Sum, SumOfSquares
 from .goodness_parts import Signed, TopK
 from .group import Group
@@ -18,6 +19,7 @@ from .ordinal import Ordinal
 from .prototypes import Prototypes
 from .readout import Readout
 from .side_channel import SideChannel
+from .top_down import TopDown
 
 
 def hinton(label_value: float = 3.0, peer: float = 0.03, head_gain: float = 10.0) -> Contrast:
@@ -38,6 +40,8 @@ RULES: dict[str, Any] = {
     "contrast": Contrast,
     "hinton": hinton,
     "ordinal": Ordinal,
+    "top-down": TopDown,
+    "fast-weights": FastWeights,
 }
 
 #: What the command line and ``FFClassifier`` offer by one word.
@@ -57,6 +61,8 @@ NAMED_RULES: dict[str, Rule] = {
     "hinton-signed": Contrast(Signed()),
     "symba": Contrast(MeanOfSquares(), SymBa(), peer=0.0),
     "swish": Contrast(MeanOfSquares(), Swish(), peer=0.0),
+    "top-down": TopDown(),
+    "fast-weights": FastWeights(),
 }
 
 #: What the command line and ``FFRegressor`` offer by one word, where the targets are numbers.
