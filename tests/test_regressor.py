@@ -183,8 +183,9 @@ def test_a_drift_is_told():
     found = []
     model = small(batch_size=20, on_drift=found.append).partial_fit(X, y)
 
-    for _ in range(2):
-        model.partial_fit(30 * X + 5, y)
+    for _ in range(4):
+        model.partial_fit(X, y)
+    model.partial_fit(30 * X + 5, y)
 
     assert found
     assert model.drift_ is found[-1]
