@@ -68,7 +68,14 @@ def bring(run: Run, fetched: Fetched, count: int) -> None:
 
 
 def bring_batch(run: Run, data: Dataset, first: int, count: int, shuffle: int | None) -> Fetched:
-    """``choose`` and ``bring`` of samples that stay as they are, in one call of a kernel."""
+    """``choose`` and ``bring`` of samples that stay as they are, in one call of a kernel.
+
+    In two calls where labels are numbers, or should be.
+    """
+    if run.targets is not None or data.numeric:
+        fetched = Fetched(data.features, choose(run, data, first, count, shuffle))
+        bring(run, fetched, count)
+        return fetched
     fetched = Fetched(data.features, ALL_ROWS if data.rows is None else data.rows)
     batch.fetch_batch(
         data.features, data.labels, fetched.subset, first, count, data.n_samples,

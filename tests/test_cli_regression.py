@@ -9,8 +9,13 @@ import pytest
 from test_cli import ffedge, one_object
 
 from ffedge.model_file import load_model
+from ffedge.network import Network
 from ffedge.predict import Predictor
+from ffedge.profiling.process import resident_bytes
+from ffedge.recipe import Recipe
+from ffedge.rules import Ordinal
 from ffedge.rules.ordinal import CENTRES
+from ffedge.sources import load
 
 
 @pytest.fixture(scope="module")
@@ -181,8 +186,17 @@ def test_plan_shows_the_buffers_of_a_regression(call):
 def test_profile_measures_what_was_planned(call, table):
     code, out, _ = call("profile", table, "--regression", "--hidden", "16", "--json")
 
+    profile = one_object(out)
     assert code == 0
-    assert one_object(out)["network"] == "3-16-16"
+    assert profile["network"] == "3-16-16"
+
+
+def test_what_a_regressions_kernels_take_is_measured_in_a_process_of_its_own(table):
+    data, _ = load(table, numeric=True)
+
+    found = resident_bytes(Network.dense(3, (16,), 16, Ordinal()), Recipe(), data)
+
+    assert found["compiled"] > 0
 
 
 def test_export_writes_one_value(call, trained, tmp_path):

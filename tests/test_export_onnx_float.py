@@ -10,8 +10,9 @@ import pytest
 
 from ffedge.buffers import model_needs
 from ffedge.errors import ExportError
-from ffedge.export.onnx_float import build, frozen_matrix, group_matrix
+from ffedge.export.onnx_float import build
 from ffedge.export.onnx_interface import metadata
+from ffedge.export.onnx_scores import frozen_matrix, group_matrix
 from ffedge.export.onnx_writer import to_bytes
 from ffedge.model import Model
 from ffedge.network import Network

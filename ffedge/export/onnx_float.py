@@ -94,7 +94,7 @@ _GOODNESS: dict[type[Any], Callable[[Graph, Model, Any, str], None]] = {
     Prototypes: add_prototype_goodness,
     SideChannel: add_side_goodness,
     Contrast: add_label_goodness,
+    Ordinal: add_bin_goodness,
     TopDown: add_top_down,
     FastWeights: add_fast_weights,
-    Ordinal: add_bin_goodness,
 }

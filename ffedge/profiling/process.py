@@ -65,7 +65,9 @@ def warm_up_described(text: str) -> None:
     values = np.arange(count * network.features) * 37 % 101
     features = values.reshape(count, network.features).astype(told["dtype"])
     labels = np.arange(count) % network.classes
-    warm_up(network, recipe, from_arrays(features, labels, classes=range(network.classes)))
+    numeric = network.rule.numeric
+    classes = None if numeric else range(network.classes)
+    warm_up(network, recipe, from_arrays(features, labels, classes=classes, numeric=numeric))
 
 
 def resident_bytes(network: Network, recipe: Recipe, data: Dataset) -> dict[str, int]:

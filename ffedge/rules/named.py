@@ -39,9 +39,9 @@ RULES: dict[str, Any] = {
     "side-channel": SideChannel,
     "contrast": Contrast,
     "hinton": hinton,
+    "ordinal": Ordinal,
     "top-down": TopDown,
     "fast-weights": FastWeights,
-    "ordinal": Ordinal,
 }
 
 #: What the command line and ``FFClassifier`` offer by one word.
