@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from . import buffers_int8
+from .buffers_box import box_needs
 from .checkpoint_store import marks_of
 from .errors import ConfigError
 from .kernels.simd import PANELS, ROWS
@@ -107,7 +108,7 @@ def _step_needs(network: Network, batch: int, rows: int, stages: Sequence[int]) 
     """
     always = (min(stages), END)
     depth = len(network.layers)
-    spec = activity(network.layers[0].input_shape, rows)
+    spec = activity((network.entering(0),), rows)
     yield Need("input", spec, "activations", always, phases=(0, 1))
     for i, layer in enumerate(network.layers):
         # Read once more by the layer above, then dead.
@@ -155,11 +156,13 @@ def training_needs(
     if network.precision == "int8":
         size, threads = recipe.batch_size, recipe.threads
         yield from buffers_int8.step_needs(network, group, first, threads)
+        yield from box_needs(network, group, first)
         yield from buffers_int8.learning_needs(network, size, group, own, threads)
         yield from buffers_int8.slice_needs(network, group, streaming)
     else:
         rows = recipe.batch_size * network.rule.rows_per_sample
         yield from _step_needs(network, recipe.batch_size, rows, first)
+        yield from box_needs(network, rows, first)
         if streaming.outputs and depth > 1:
             widest = max(buffers_int8.padded(width) for width in network.hidden[:-1])
             spec = TensorSpec((recipe.batch_size, widest), "uint8")
@@ -199,7 +202,9 @@ def plan_training(
     check_training(network, recipe, streaming, checkpoint=checkpoint)
     size = recipe.batch_size
     plan = place(training_needs(network, recipe, size, streaming, checkpoint=checkpoint))
-    group = buffers_int8.group_of(size) if network.precision == "int8" else size
+    # What a box makes of samples may depend on those beside them.
+    grouped = network.precision == "int8" and not network.boxes
+    group = buffers_int8.group_of(size) if grouped else size
     if group > size:
         # Faster, with the same bits; never a reason to refuse.
         roomy = place(training_needs(network, recipe, group, streaming, checkpoint=checkpoint))
@@ -234,6 +239,11 @@ def check_training(
             "plan_training: expected precision int8 and at least two layers for two threads, got "
             f"{network.precision} and {len(network.layers)}"
         )
+    if recipe.threads > 1 and network.boxes:
+        raise ConfigError(
+            "plan_training: expected one thread where black boxes stand between the layers, whose "
+            "functions need not bear two, got two; leave --threads out"
+        )
     if streaming is not None:
         streaming.check(network)
         if checkpoint:
@@ -265,7 +275,7 @@ def plan_prediction(network: Network, batch: int, budget: int | None = None) -> 
         step = buffers_int8.step_needs(network, batch, stages)
     else:
         step = _step_needs(network, batch, batch, stages)
-    plan = place([*model_needs(network), *step])
+    plan = place([*model_needs(network), *step, *box_needs(network, batch, stages)])
     if budget is not None:
         plan.check(budget, "Lower the batch size (--batch-size).")
     return plan

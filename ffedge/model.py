@@ -53,7 +53,8 @@ class Model:
 
     def first_layers(self, count: int) -> Model:
         """The model cut off above ``count`` layers, for a training that got no further."""
-        network = replace(self.network, layers=self.network.layers[:count])
+        boxes = tuple(slot for slot in self.network.boxes if slot.index < count)
+        network = replace(self.network, layers=self.network.layers[:count], boxes=boxes)
         if not self.params:
             # A description, whose arrays lie elsewhere.
             return replace(self, network=network)

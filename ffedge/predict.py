@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,15 @@ class Predictor:
     """Scores samples with ``model``; copies its parameters into an arena once.
 
     batch: samples at a time. budget: bytes; BudgetError if the plan does not fit.
+    boxes: functions for black boxes that came without, by title: no model file holds them.
     """
 
-    def __init__(self, model: Model, *, batch: int = 64, budget: int | None = None) -> None:
+    def __init__(
+        self, model: Model, *, batch: int = 64, budget: int | None = None,
+        boxes: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> None:  # fmt: skip
+        if model.network.boxes:
+            model = replace(model, network=model.network.with_functions(boxes or {}))
         self.model, self.batch = model, batch
         self.plan = plan_prediction(model.network, batch, budget)
         self.arena = Arena(self.plan)

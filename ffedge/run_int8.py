@@ -19,6 +19,7 @@ from .kernels.int8 import step
 from .network import Network, cut_of
 from .recipe import Recipe
 from .run import Run, Visits, choose
+from .run_box import Draws, bound_boxes
 from .run_int8_layer import Int8Layer, Lane, SlicedInt8Layer
 from .scales_int8 import constants
 from .sources import Dataset
@@ -50,6 +51,8 @@ class Int8Run:
         threads = 1 if recipe is None else recipe.threads
         lanes = [Lane(arena, suffix, recipe is not None) for suffix in ("", ".upper")[:threads]]
         cut = cut_of(network) if threads > 1 else len(network.layers)
+        self.boxes = bound_boxes(network, arena)
+        self.draws = Draws(0 if recipe is None else recipe.seed)
         self.streamer = streamer
         self.visits: Visits | None = streamer
         self.layers = [
@@ -104,6 +107,7 @@ class Int8Run:
         """Bring samples first..first+count-1 (of permutation ``shuffle``) into the input."""
         if self.visits is not None:
             self.visits.begin()
+        self.draws.score(first)
         subset = choose(self, data, first, count, shuffle)
         reader = self._reader_of(data) if shuffle is not None else None
         if reader is None:
@@ -115,6 +119,7 @@ class Int8Run:
         """Bring rows first..first+count-1 of unlabelled data into the input."""
         if self.visits is not None:
             self.visits.begin()
+        self.draws.score(first)
         batch.choose_rows(first, count, len(features), 0, False, self.chosen)
         self._quantize(features, _ALL_ROWS, count)
 
@@ -159,6 +164,7 @@ class Int8Run:
     def train_batch(self, count: int) -> None:
         """Train the active layers on ``count`` fetched samples; with two threads, begin to."""
         assert self.recipe is not None
+        self.draws.train(self.samples_seen)
         rate = self.recipe.optimizer.rate * self.factor / self.recipe.batch_size
         if self.recipe.threads > 1:
             if self._pipeline is None:

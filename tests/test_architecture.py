@@ -13,15 +13,15 @@ SIMULATION = ROOT / "firmware_sim"
 #: A module may import its own floor or a lower one, and nobody above. Names are top-level
 #: modules or folders of ffedge.
 FLOORS = [
-    ("errors", "tensor", "units", "described"),
+    ("errors", "tensor", "units", "described", "memory"),
     ("kernels",),
-    ("activations", "layers", "rules", "optimizers", "scaling", "atomic", "disk",
+    ("activations", "layers", "boxes", "rules", "optimizers", "scaling", "atomic", "disk",
      "checkpoint_record", "checkpoint_store"),
     ("lowering",),
-    ("network", "recipe", "plan", "arena", "buffers", "buffers_int8", "scales_int8", "model",
-     "model_file", "sources", "memory", "heap", "streaming", "training_file", "streamed_layer",
+    ("network", "recipe", "plan", "arena", "buffers", "buffers_int8", "buffers_box", "scales_int8", "model",
+     "model_file", "sources", "heap", "streaming", "training_file", "streamed_layer",
      "streamer", "signing", "replay"),
-    ("run", "run_int8", "run_int8_layer", "pipeline", "predict", "trainer", "defaults", "checks",
+    ("run", "run_box", "run_int8", "run_int8_layer", "pipeline", "predict", "trainer", "defaults", "checks",
      "parameters", "planner", "kept_outputs", "progress", "enforcement", "resume",
      "checkpointing", "new_classes", "drift", "stream_checkpoint"),
     ("estimator", "export", "interop", "quantize", "firmware", "profiling",

@@ -29,6 +29,9 @@ class Rule:
     #: Whether layers may have another activation than the ReLU, whose derivative the kernels of
     #: a rule may have built in.
     any_activation: ClassVar[bool] = False
+    #: Whether black boxes may stand between the layers; if not, why, to follow a comma.
+    takes_boxes: ClassVar[bool] = True
+    why_no_boxes: ClassVar[str] = "whose layers take in more than the output of the one below"
 
     def label_inputs(self, classes: int) -> int:
         """Inputs that the first layer has beyond the features."""

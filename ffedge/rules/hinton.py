@@ -109,7 +109,7 @@ class Hinton(Rule):
         )  # fmt: skip
 
     def _normalize_input(self, run: Any, rows: int) -> None:
-        width = run.network.layers[0].in_features
+        width = run.network.entering(0)
         normalize.normalize_rows(run.input, rows, width, run.input_length)
 
     def train_batch(self, run: Any, count: int) -> None:
