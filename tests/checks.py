@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import reference
 
-from ffedge.kernels.provider import PLAIN_PYTHON
+from ffedge.kernels.provider import LIBRARY, PLAIN_PYTHON
 from ffedge.network import Network
 from ffedge.optimizers import SGD, Adam, Momentum
 from ffedge.recipe import Recipe
-from ffedge.rules import Group, Hinton, Readout
+from ffedge.rules import Group, Readout, hinton
 from ffedge.sources import from_arrays
 from ffedge.trainer import Trainer
 
@@ -32,13 +32,15 @@ RULES = [
     Readout(frozen=True, seed=2**32 - 1),
     Group(),
     Group(squared=False),
-    Hinton(),
+    hinton(),
 ]
 #: Keeps the weights and the plain gradient: velocity = gradient.
 GRADIENT = Momentum(rate=0.0, beta=0.0)
 OPTIMIZERS = [SGD(0.05, 0.1), Momentum(0.01, 0.9, 0.1), Adam(0.01, weight_decay=0.1)]
 
 compiled_only = pytest.mark.skipif(PLAIN_PYTHON, reason="the JIT is off")
+#: Kernels of rules that are left out of the compiled library, which has no room for them.
+not_in_library = pytest.mark.skipif(LIBRARY is not None, reason="not in the compiled library")
 
 
 def repeatable(examples):
