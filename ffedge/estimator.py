@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 
+from .boxes import Box
 from .checks import (
     NotFitted,
     check_features,
@@ -50,6 +51,8 @@ class FFClassifier(Online):
     ``ffedge.rules`` with options.
     precision: "float32", or "int8": weights, activations and updates in 8 bits, the same bits
     on every machine; rules readout, group and group-mean.
+    boxes: black boxes by the number of the layer that each stands in front of, such as
+    {1: BlackBox(function)}; see ``ffedge.boxes``. None: none.
     optimizer: "auto" (Adam; in int8 SGD, the only one there), "adam", "momentum", "sgd", or one
     of ``ffedge.optimizers`` with options.
     learning_rate: None takes the optimiser's own default.
@@ -86,6 +89,7 @@ class FFClassifier(Online):
         *,
         rule: str | Rule = "readout",
         precision: str = "float32",
+        boxes: Mapping[int, Box] | None = None,
         optimizer: str | Optimizer = "auto",
         learning_rate: float | None = None,
         max_iter: int | None = None,
@@ -103,6 +107,7 @@ class FFClassifier(Online):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.rule = rule
         self.precision = precision
+        self.boxes = boxes
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.max_iter = max_iter
@@ -177,7 +182,7 @@ class FFClassifier(Online):
     def _network(self, features: int, classes: int, input_parts: int) -> Network:
         return Network.dense(
             features, widths_of(self.hidden_layer_sizes), classes, self._rule(),
-            precision=self.precision, input_parts=input_parts,
+            precision=self.precision, input_parts=input_parts, boxes=self.boxes,
         )  # fmt: skip
 
     def _recipe(self, data: Dataset) -> Recipe:
@@ -276,12 +281,16 @@ class FFClassifier(Online):
         save_model(self.model_, path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> FFClassifier:
+    def load(
+        cls, path: str | os.PathLike[str],
+        boxes: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> FFClassifier:  # fmt: skip
         """The estimator of a model file: predicts, and ``partial_fit`` goes on from it.
 
-        Optimiser state is not in the file and starts afresh. Raises CheckpointError.
+        boxes: the functions of its black boxes by title, which no file holds. Optimiser state is not in the file and starts afresh. Raises CheckpointError.
         """
         model = load_model(path)
+        network = model.network.with_functions(boxes or {})
         try:
             recipe = Recipe.parse(model.training.get("recipe", Recipe().describe()))
             epochs = whole("epochs", model.training.get("epochs", 0))
@@ -290,10 +299,11 @@ class FFClassifier(Online):
         self = cls(
             model.network.hidden, rule=model.network.rule, precision=model.precision,
             optimizer=recipe.optimizer,
+            boxes={slot.index: slot.box for slot in network.boxes} or None,
             batch_size=recipe.batch_size, schedule=recipe.schedule, scaling=recipe.scaling,
             replay=recipe.replay, shuffle=recipe.shuffle, random_state=recipe.seed,
         )  # fmt: skip
-        self._resume(model.network, model.params, recipe, np.asarray(model.classes))
+        self._resume(network, model.params, recipe, np.asarray(model.classes))
         self.n_features_in_ = model.network.features
         self.n_iter_, self._shape = epochs, model.feature_shape
         if model.feature_names is not None:

@@ -76,7 +76,8 @@ class Box:
     def within(self, field_name: str, low: float, high: float) -> None:
         """Raise ConfigError unless the field is a number in low..high."""
         value = getattr(self, field_name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not low <= value <= high:
             raise ConfigError(
                 f"{type(self).__name__}: expected {field_name} in {low:g}..{high:g}, got "
                 f"{value!r:.40}"

@@ -65,6 +65,12 @@ def add_label_goodness(graph: Graph, model: Model, rule: Contrast, x: str) -> No
 def _add_labelled_layer(graph: Graph, model: Model, label: Label, x: str) -> str:
     """The first layer's activity for every sample and label: rows n * C + c."""
     network = model.network
+    if network.box(0) is not None:
+        raise ExportError(
+            "export: expected no black box in front of layer 0 with a rule that shows labels, got "
+            f"{network.boxes[0].box.name}; the graph computes that layer once for all labels, "
+            "which no box allows"
+        )
     width, features, classes = network.hidden[0], network.features, network.classes
     weight = model.dense_weight(0)
     signs = _SIGNS[type(label)](network, label)
