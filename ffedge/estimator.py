@@ -287,7 +287,9 @@ class FFClassifier(Online):
     ) -> FFClassifier:  # fmt: skip
         """The estimator of a model file: predicts, and ``partial_fit`` goes on from it.
 
-        boxes: the functions of its black boxes by title, which no file holds. Optimiser state is not in the file and starts afresh. Raises CheckpointError.
+        boxes: the functions of its black boxes by title, which no file holds. Optimiser state is
+        not in the file either and starts afresh. Raises CheckpointError, and ConfigError for a
+        function that is missing.
         """
         model = load_model(path)
         network = model.network.with_functions(boxes or {})
