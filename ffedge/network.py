@@ -229,6 +229,23 @@ class Network:
         ]
         return "-".join(parts)
 
+    @property
+    def products(self) -> int:
+        """Multiply-adds of one sample's way through all layers: the number of weights."""
+        return sum(math.prod(layer.input_shape) * layer.out_features for layer in self.layers)
+
+    @property
+    def training_work(self) -> int:
+        """Multiply-adds per sample in training, see ``rules.base.Work``."""
+        work = self.rule.work(self)
+        return (work.forward + work.update) * self.products + work.extra_training
+
+    @property
+    def prediction_work(self) -> int:
+        """Multiply-adds per sample in prediction."""
+        work = self.rule.work(self)
+        return work.predict * self.products + work.extra_prediction
+
     def describe(self) -> dict[str, Any]:
         """A description made of JSON types; ``Network.parse`` reads it."""
         description = {

@@ -16,7 +16,20 @@ from ffedge.export.onnx_writer import to_bytes
 from ffedge.model import Model
 from ffedge.network import Network
 from ffedge.predict import Predictor
-from ffedge.rules import Group, Readout, Rule, hinton
+from ffedge.rules import (
+    Append,
+    Contrast,
+    Group,
+    MeanOfSquares,
+    Overwrite,
+    Pattern,
+    Readout,
+    Rule,
+    Sum,
+    SumOfSquares,
+    Swish,
+    hinton,
+)
 from ffedge.tensor import PANEL
 
 onnx = pytest.importorskip("onnx")
@@ -29,6 +42,9 @@ RULES = {
     "group of squares": Group(),
     "group of means": Group(squared=False, sharpness=20.0),
     "hinton": hinton(label_value=2.0),
+    "automatic label": Contrast(MeanOfSquares(), label=Append(None)),
+    "covering label": Contrast(SumOfSquares(minimise=True), label=Overwrite()),
+    "pattern": Contrast(Sum(), Swish(), label=Pattern(0.7, seed=3)),
 }
 #: None a multiple of 16: the last panel of every layer has idle lanes.
 WIDTHS = (35, 21, 19)

@@ -25,7 +25,7 @@ from ffedge.cli.progress import ProgressLine
 from ffedge.network import Network
 from ffedge.optimizers import SGD, Momentum
 from ffedge.recipe import Recipe
-from ffedge.rules import Readout, Rule, hinton
+from ffedge.rules import Append, Contrast, MeanOfSquares, Readout, Rule, Swish, hinton
 from ffedge.sources import load
 from ffedge.trainer import Trainer
 
@@ -108,6 +108,16 @@ RUNS: dict[str, Reproduction] = {
     "fashion-int8": Run(
         "fashion-mnist", (500, 500), 89.0, "the default rule in int8, 10 epochs",
         recipe=Recipe(SGD(0.25)), precision="int8",
+    ),
+    "hinton-2000": Run(
+        "mnist", (2000, 2000, 2000, 2000), 98.6, "Hinton 2022, section 3.3: 1.36 % errors",
+        hinton(head_gain=20.0),
+        Recipe(Momentum(0.0005, 0.9, 0.02), batch_size=100, epochs=60, scaling="global"),
+    ),
+    "paired": Run(
+        "mnist", (500, 500), 98.3, "paired swish loss, hard negatives (dah33: 98.35)",
+        Contrast(MeanOfSquares(), Swish(), label=Append(8.0), peer=0.0),
+        Recipe(batch_size=100, epochs=30, scaling="global"),
     ),
     "hinton": Run(
         "mnist", (1000, 1000, 1000), 98.3,

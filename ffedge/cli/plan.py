@@ -59,6 +59,8 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(as_json(network, plan, options.budget, choice)))
         return 0
     print(table(plan))
+    print(f"work: {network.training_work:,} multiply-adds a sample in training, "
+          f"{network.prediction_work:,} in prediction")  # fmt: skip
     if choice is not None:
         for words in choice.words(recipes[0]):
             print(f"  {words}")
@@ -76,6 +78,8 @@ def as_json(
         "rule": word_for(network.rule),
         "precision": network.precision,
         "planned_bytes": plan.peak,
+        "training_multiply_adds": network.training_work,
+        "prediction_multiply_adds": network.prediction_work,
         "budget": budget,
         "categories": plan.by_category(),
         "buffers": [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,21 @@ from ..tensor import PANEL, TensorSpec, panels
 
 if TYPE_CHECKING:
     from ..network import Network
+
+
+class Work(NamedTuple):
+    """What one sample costs, besides elementwise operations.
+
+    forward, update: passes of the network's own products in training: each takes as many
+    multiply-adds as the network has weights. predict: the same in prediction. extra_training,
+    extra_prediction: multiply-adds of what a rule has beyond the layers, such as class readouts.
+    """
+
+    forward: int
+    update: int
+    predict: int
+    extra_training: int = 0
+    extra_prediction: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,6 +84,10 @@ class Rule:
             "scores": TensorSpec((rows, network.classes), "float32"),
             "errors": TensorSpec((panels(network.classes), rows, PANEL), "float32"),
         }
+
+    def work(self, network: Network) -> Work:
+        """Passes and multiply-adds per sample, with all layers learning."""
+        return Work(1, 1, 1)
 
     def probability_factor(self, network: Network) -> float:
         """Probabilities are ``softmax(factor * total)``; ``total`` is what ``score_batch`` writes.

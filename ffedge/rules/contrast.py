@@ -12,7 +12,7 @@ from ..kernels import batch as rows_of
 from ..kernels import classes, normalize, peers, readout
 from ..kernels import goodness as kernels
 from ..tensor import PANEL, TensorSpec, panels
-from .base import Rule
+from .base import Rule, Work
 from .goodness import GOODNESS, Goodness, SumOfSquares
 from .labels import LABELS, Append, Label
 from .losses import LOSSES, Loss, Threshold
@@ -132,6 +132,14 @@ class Contrast(Rule):
         voting = [i for i in range(len(network.layers)) if self._votes(network, i)]
         return self.loss.sharpness / sum(self.goodness.terms(network, i) for i in voting)
 
+    def work(self, network: Network) -> Work:
+        """Two rows forward and in the update; what hard negatives and listening add."""
+        labels = network.classes if self.negatives.makes_labels else 1
+        forward = 2 + self.negatives.passes(network) + (2 if self.collaboration else 0)
+        voting = [n for i, n in enumerate(network.hidden) if self._votes(network, i)]
+        heads = 2 * network.classes * sum(voting) if self.negatives.needs_heads else 0
+        return Work(forward, 2, labels, heads)
+
     def params(self, network: Network, index: int) -> dict[str, TensorSpec]:
         """head (panels, C, 16) float32 on layers that are read out, if negatives need it."""
         own = self.negatives.params(network, index)
@@ -178,11 +186,14 @@ class Contrast(Rule):
 
     def train_batch(self, run: Any, count: int) -> None:
         """Positive beside negative rows, layer by layer; nothing is looked back at."""
-        self._pair(run, count)
+        if self.negatives.makes_labels:
+            self.negatives.choose(run, self, count)
         rows = 2 * count
-        self._normalize_input(run, rows)
         if self.collaboration:
+            self._pair(run, count)
             self._listen(run, rows)
+            run.fetch_again(count)
+        self._pair(run, count)
         x = run.input
         layers = run.layers[: run.last_active + 1]
         for layer in layers:
@@ -195,14 +206,14 @@ class Contrast(Rule):
                 x = layer.out
 
     def _pair(self, run: Any, count: int) -> None:
-        """Fill the input: rows 0.. positive, rows count.. negative."""
-        if not self.negatives.makes_labels:
+        """Make of the fetched rows a normalised input: 0.. positive, count.. negative."""
+        if self.negatives.makes_labels:
+            rows_of.copy_rows(run.input, count, count)
+            self._show(run, 0, count, run.labels)
+            self._show(run, count, count, run.shown)
+        else:
             self.negatives.make(run, count)
-            return
-        self.negatives.choose(run, self, count)
-        rows_of.copy_rows(run.input, count, count)
-        self._show(run, 0, count, run.labels)
-        self._show(run, count, count, run.shown)
+        self._normalize_input(run, 2 * count)
 
     def _listen(self, run: Any, rows: int) -> None:
         """Every layer's goodness before any of them learns."""

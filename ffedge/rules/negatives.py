@@ -37,6 +37,10 @@ class Negatives:
     def check(self, network: Network) -> None:
         """Raise ConfigError if it cannot be made for ``network``."""
 
+    def passes(self, network: Network) -> int:
+        """Forward passes per sample that finding the negatives takes."""
+        return 0
+
     def params(self, network: Network, index: int) -> dict[str, TensorSpec]:
         """What it learns and the model file keeps."""
         return {}
@@ -87,6 +91,10 @@ class HardLabel(WrongLabel):
     name: ClassVar[str] = "hard-label"
     needs_heads: ClassVar[bool] = True
 
+    def passes(self, network: Network) -> int:
+        """The neutral one."""
+        return 1
+
     def choose(self, run: Any, rule: Contrast, count: int) -> None:
         """See ``kernels.labels.wrong_labels``."""
         rule.propose(run, count)
@@ -112,6 +120,10 @@ class LikelyLabel(WrongLabel):
                 "LikelyLabel: expected a goodness that is maximised, whose root can be taken, got "
                 "minimise=True; use HardLabel()"
             )
+
+    def passes(self, network: Network) -> int:
+        """One per class."""
+        return network.classes
 
     def choose(self, run: Any, rule: Contrast, count: int) -> None:
         """Goodness of all labels, then ``kernels.labels.wrong_labels`` by half its logarithm."""

@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from ..kernels import random, readout
 from ..layers import OUTPUT_EXP, readout_exponent
 from ..tensor import PANEL, TensorSpec, panels
-from .base import ClassRule
+from .base import ClassRule, Work
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -74,6 +74,11 @@ class Readout(ClassRule):
         if self.frozen:
             buffers["readout_panel"] = TensorSpec((1, network.classes, PANEL), "float32")
         return buffers
+
+    def work(self, network: Network) -> Work:
+        """Scores, the errors' way back and M's own update take C * N each."""
+        once = network.classes * sum(network.hidden)
+        return Work(1, 1, 1, once * (2 if self.frozen else 3), once)
 
     def initialize(self, layer: Any, seed: int) -> None:
         """M starts at N(0, 1 / N), like a weight of fan-in N."""
