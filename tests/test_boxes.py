@@ -255,7 +255,7 @@ def test_widths_follow_the_boxes_and_features_do_not():
     ],
 )  # fmt: skip
 def test_boxes_that_cannot_stand_there_are_refused(boxes):
-    with pytest.raises(ConfigError, match="Network|FrozenNetwork"):
+    with pytest.raises(ConfigError, match=r"Network|FrozenNetwork"):
         Network.dense(4, (5, 6), 3, boxes=boxes)
 
 

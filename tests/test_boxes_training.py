@@ -212,6 +212,8 @@ def test_noise_is_repeated_with_the_run_and_differs_from_seed_to_seed(precision)
 def test_a_run_that_is_cut_goes_on_with_the_same_bits(tmp_path, precision, boxes, schedule):
     data, network = clouds(70, 9, 3), network_of("readout", BOXES[boxes], precision)
     recipe = recipe_of(precision, schedule=schedule)
+    for folder in ("whole", "cut"):
+        (tmp_path / folder).mkdir()
     whole, _, _ = run_with_checkpoints(tmp_path / "whole", data, network, recipe)
 
     with pytest.raises(Cut):
@@ -326,7 +328,7 @@ def test_a_box_that_makes_nonsense_stops_training_and_leaves_the_weights_sound(p
     data = clouds(70, 9, 3)
     trainer = Trainer(network, recipe_of(precision))
     trainer.learn_scaling(data)
-    with pytest.raises(DataError, match="black box 'sensor': expected finite .* layer 1, got NaN"):
+    with pytest.raises(DataError, match=r"black box 'sensor': expected finite .* layer 1, got"):
         for _ in trainer.train(data):
             pass
 

@@ -26,6 +26,9 @@ class Box:
     """
 
     name: ClassVar[str]
+    #: Whether it has steps, at which two numbers that are as good as equal part.
+    rounds: ClassVar[bool] = False
+
     normalize: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:

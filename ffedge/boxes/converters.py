@@ -23,6 +23,7 @@ class Quantizer(Box):
     bits: int = 8
     top: float = 8.0
     name: ClassVar[str] = "quantizer"
+    rounds: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,6 +64,7 @@ class Converter(Box):
     bits: int = 8
     top: float = 2.0
     name: ClassVar[str] = "converter"
+    rounds: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
