@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from . import buffers_int8
-from .buffers_box import box_needs
+from .buffers_box import box_needs, learned_needs
 from .checkpoint_store import marks_of
 from .errors import ConfigError
 from .kernels.simd import PANELS, ROWS
@@ -58,6 +58,7 @@ def model_needs(network: Network) -> Iterator[Need]:
     """What is stored in the model file: the scaler, the layers' and the rule's parameters."""
     yield from scaler_needs(network)
     for i in range(len(network.layers)):
+        yield from learned_needs(network, i)
         for name, spec in parameters(network, i).items():
             yield Need(f"layer{i}.{name}", spec, "weights")
 
@@ -149,6 +150,8 @@ def training_needs(
     first = [i + 1 if layerwise else 1 for i in range(depth)]
     own = [(i + 1, i + 1) if layerwise else (1, END) for i in range(depth)]
     yield from scaler_needs(network)
+    for i in range(depth):
+        yield from learned_needs(network, i)
     yield from _kept_needs(network, recipe, streaming, own)
     kept = (PREPARE, END if recipe.stream else PREPARE)
     yield Need("moments", Scaler.workspace(network.features), "workspace", kept)

@@ -13,6 +13,13 @@ from .plan import END, Need
 from .tensor import PANEL, TensorSpec, panels
 
 
+def learned_needs(network: Network, index: int) -> Iterator[Need]:
+    """What the box in front of layer ``index`` learns; part of the model file."""
+    slot = network.box(index)
+    for name, spec in {} if slot is None else slot.box.params(slot.inputs).items():
+        yield Need(f"box{index}.{name}", spec, "weights")
+
+
 def box_needs(network: Network, rows: int, stages: Sequence[int]) -> Iterator[Need]:
     """What the boxes need in training and in prediction alike.
 

@@ -9,7 +9,7 @@ from itertools import groupby, pairwise
 from typing import Any
 
 from .activations import ACTIVATIONS, Activation, ReLU
-from .boxes import BOXES, BlackBox, Box, Slot
+from .boxes import BOXES, Box, Perturbed, Slot
 from .boxes.custom import with_functions
 from .described import describe, parse
 from .errors import ConfigError
@@ -92,6 +92,18 @@ class Network:
                 raise ConfigError(
                     f"Network: expected layer {slot.index} to take the {slot.outputs} outputs of "
                     f"the box in front of it, got an input of {width}"
+                )
+            learns = isinstance(slot.box, Perturbed)
+            if learns and not (self.rule.teaches_boxes and self.precision == "float32"):
+                raise ConfigError(
+                    "Network: expected for a box that learns a rule whose layers have a loss of a "
+                    "single pass (readout, group) and precision float32, got "
+                    f"{self.rule.name} and {self.precision}"
+                )
+            if slot.box.size and not learns and slot.box.custom is not None:
+                raise ConfigError(
+                    f"Network: expected a box with parameters inside Perturbed, got "
+                    f"{slot.box.custom.title!r} alone in front of layer {slot.index}"
                 )
         if self.boxes and not self.rule.takes_boxes:
             raise ConfigError(
@@ -184,8 +196,8 @@ class Network:
             return self
         network = replace(self, boxes=with_functions(self.boxes, functions))
         for slot in network.boxes:
-            box = slot.box
-            if isinstance(box, BlackBox) and box.function is None:
+            box = slot.box.custom
+            if box is not None and box.function is None:
                 raise ConfigError(
                     f"boxes: expected the function of the black box {box.title!r} in front of "
                     f"layer {slot.index}, which no model file holds, got none; give it as "

@@ -293,7 +293,9 @@ class Run:
             network.rule.begin(self, layer)
 
     def initialize(self) -> None:
-        """Random starting weights from the recipe's seed."""
+        """Random starting weights from the recipe's seed; what boxes learn begins at 0."""
+        for box in self.boxes.values():
+            box.initialize()
         for layer in self.layers:
             seed = (self.seed * 0x01000193 + layer.index * 2) % 2**32
             layer.initialize(seed)

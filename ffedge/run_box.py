@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .arena import Arena
-from .boxes import BlackBox, Slot
+from .boxes import Perturbed, Slot
 from .errors import DataError
 from .kernels import batch, normalize, random
 from .kernels.int8 import normalize as int8_normalize
@@ -48,6 +49,13 @@ class Draws:
         base = int(random.mix(stream)) + counter
         self._base, self._calls = int(random.mix(base % 2**32)), 0
 
+    def same(self, call: Callable[[], float]) -> float:
+        """What ``call`` returns; afterwards the seeds that it took come again."""
+        calls = self._calls
+        found = call()
+        self._calls = calls
+        return found
+
     def next(self) -> int:
         """The next seed, 0..2**32-1."""
         self._calls += 1
@@ -65,8 +73,29 @@ class BoxRun:
         self.made: Array = arena[f"box{index}.made"]
         kept, capacity = self.box.kept(self.inputs), len(self.rows)
         names = (*kept, *self.box.workspace(self.inputs, capacity))
-        self.arrays = {name: arena[f"box{index}.{name}"] for name in names}
+        params = self.box.params(self.inputs)
+        self.arrays = {name: arena[f"box{index}.{name}"] for name in (*names, *params)}
+        self.params = [self.arrays[name] for name in params]
+        self.learner = self.box if isinstance(self.box, Perturbed) else None
         self.box.begin(self.inputs, self.arrays)
+
+    def initialize(self) -> None:
+        """What it learns begins at 0."""
+        for array in self.params:
+            array[:] = 0.0
+
+    def learn(self, run: Any, layer: Any, x: Array, count: int) -> None:
+        """A step of what the box learns, from its cost to ``layer``, whose turn has just come."""
+        if self.learner is None:
+            return
+        draws, seed = run.draws, run.draws.next()
+
+        def loss() -> float:
+            layer.forward(x, count)
+            return float(run.network.rule.local_loss(run, layer, count))
+
+        # Both trials see the same noise.
+        self.learner.learn(self.arrays, lambda: draws.same(loss), run.factor, seed)
 
     def apply(self, x: Array, count: int, draws: Draws) -> Array:
         """What the layer takes in instead of ``x``; DataError if the box makes nonsense of it."""
@@ -78,7 +107,8 @@ class BoxRun:
         with np.errstate(invalid="ignore"):
             sound = math.isfinite(made.min()) and math.isfinite(made.max())
         if not sound:
-            title = self.box.title if isinstance(self.box, BlackBox) else self.box.name
+            custom = self.box.custom
+            title = self.box.name if custom is None else custom.title
             raise DataError(
                 f"black box {title!r}: expected finite float32 numbers in front of layer "
                 f"{self.index}, got NaN or infinity; limit what it returns"

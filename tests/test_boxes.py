@@ -14,6 +14,7 @@ from ffedge.boxes import (
     FrozenNetwork,
     NoisyDropout,
     Permutation,
+    Perturbed,
     Quantizer,
     Slot,
 )
@@ -31,11 +32,17 @@ BUILT_IN = [
     FrozenNetwork((5,), 3),
     FrozenNetwork((4, 20, 7)),
     NoisyDropout(),
+    Perturbed(Converter(noise=0.1), sigma=0.1, rate=0.5),
+    Perturbed(BlackBox(title="mine", width=7, parameters=4)),
 ]
 
 
 def numbers(rows=6, width=19, seed=0):
     return np.random.default_rng(seed).normal(size=(rows, width)).astype(np.float32)
+
+
+#: Those that need nobody's function.
+WHOLE = [box for box in BUILT_IN if box.custom is None]
 
 
 def through(box, x, seed=5, capacity=None):
@@ -146,7 +153,7 @@ def test_a_quantile_divides_sums_of_eight_uniform_numbers(share):
     assert abs((drawn < quantile(share)).mean() - share) < 0.004
 
 
-@pytest.mark.parametrize("box", [box for box in BUILT_IN if not box.is_random], ids=str)
+@pytest.mark.parametrize("box", [box for box in WHOLE if not box.is_random], ids=str)
 def test_a_row_comes_out_the_same_whatever_rows_are_beside_it(box):
     x = numbers(9)
 
@@ -303,6 +310,10 @@ def test_a_box_with_values_out_of_range_is_refused(wrong):
         [[1, {"name": "quantizer"}]] * 3, [[1, {"name": "function", "title": ["a"]}]],
         [[1, {"name": "function", "function": "os.system"}]],
         [[1, {"name": "frozen-network", "widths": [131_071] * 16}]],
+        [[1, {"name": "perturbed", "inner": {"name": "quantizer"}}]],
+        [[1, {"name": "perturbed", "inner": {"name": "perturbed"}}]],
+        [[1, {"name": "perturbed", "inner": None}]], [[1, {"name": "perturbed", "inner": []}]],
+        [[1, {"name": "function", "parameters": 1 << 30}]],
         [[1, {"name": "frozen-network", "widths": [[4]]}]], [[1, {"name": ["quantizer"]}]],
     ],
 )  # fmt: skip

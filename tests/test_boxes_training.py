@@ -11,13 +11,14 @@ from test_checkpointing import Cut
 from test_checkpointing import run as run_with_checkpoints
 from test_streamer import STREAMINGS, streamed
 
-from ffedge import FFClassifier
+from ffedge import FFClassifier, export_onnx
 from ffedge.boxes import (
     BlackBox,
     Converter,
     FrozenNetwork,
     NoisyDropout,
     Permutation,
+    Perturbed,
     Quantizer,
 )
 from ffedge.buffers import plan_training
@@ -432,3 +433,136 @@ def test_a_microcontroller_is_refused_a_box():
     network = network_of("readout", {1: Quantizer()}, "int8")
     with pytest.raises(ConfigError, match="firmware: expected a network without black boxes"):
         check(network, Recipe(SGD(), batch_size=1))
+
+
+# --- a box that learns ------------------------------------------------------------------------
+
+#: Far too little gain: what goes in disappears in the first step.
+DULL = Converter(gain=0.05, bits=3, top=2.0)
+
+
+def test_a_perturbed_box_descends_what_it_costs():
+    box = Perturbed(BlackBox(lambda x, v: x, parameters=3), sigma=0.1, rate=0.02)
+    arrays = {name: np.zeros(spec.shape, spec.dtype) for name, spec in box.kept(5).items()}
+    arrays["v"] = np.zeros(3, np.float32)
+    aim = np.array([0.8, -0.5, 0.3])
+
+    def cost():
+        return float(((arrays["v"] - aim) ** 2).sum())
+
+    before = cost()
+    for seed in range(2000):
+        box.learn(arrays, cost, 1.0, seed)
+
+    assert cost() < before / 100
+    assert_close(arrays["v"], aim, 0.1)
+
+
+def test_a_step_of_a_perturbed_box_is_its_formula_and_leaves_the_trial_behind():
+    box = Perturbed(BlackBox(lambda x, v: x, parameters=2), sigma=0.2, rate=0.5)
+    arrays = {name: np.zeros(spec.shape, spec.dtype) for name, spec in box.kept(5).items()}
+    arrays["v"] = start = np.array([0.5, -1.0], np.float32)
+    start = start.astype(float)
+    tried = []
+
+    def cost():
+        tried.append(arrays["v"].astype(float))
+        return float(np.sin(tried[-1]).sum())
+
+    box.learn(arrays, cost, 0.25, seed=7)
+
+    u = tried[0] - start
+    assert_close(tried[1], start - u, 1e-6)
+    slope = (np.sin(start + u).sum() - np.sin(start - u).sum()) / 2
+    assert_close(arrays["v"], start - 0.5 * 0.25 * slope * u / 0.2**2, 1e-5)
+
+
+def test_a_trial_that_fails_leaves_the_parameters_as_they_were():
+    box = Perturbed(BlackBox(lambda x, v: x, parameters=2))
+    arrays = {name: np.zeros(spec.shape, spec.dtype) for name, spec in box.kept(5).items()}
+    arrays["v"] = np.array([0.5, -1.0], np.float32)
+
+    def cost():
+        raise OSError("off")
+
+    with pytest.raises(OSError, match="off"):
+        box.learn(arrays, cost, 1.0, 3)
+    assert arrays["v"].tolist() == [0.5, -1.0]
+
+
+@pytest.mark.parametrize("rule", ["readout", "group"])
+def test_a_converter_learns_to_turn_itself_up(rule):
+    data = clouds(200, 9, 3)
+    recipe = recipe_of(epochs=40)
+
+    dull, learned = (
+        trained(network_of(rule, {1: box}, hidden=(33, 20)), recipe, data)
+        for box in (DULL, Perturbed(DULL))
+    )
+
+    losses = [t.run.layers[1].loss / t.run.layers[1].seen for t in (dull, learned)]
+    assert losses[1] < losses[0] / 2
+    assert learned.params["box1.v"][0] > 1.0
+    assert learned.step_bytes < 8192
+    assert learned.measured_bytes == learned.plan.peak
+
+
+def test_a_learned_box_is_kept_in_model_files_checkpoints_and_exports(tmp_path):
+    network = network_of("readout", {1: Perturbed(DULL, rate=0.1)})
+    data = clouds(70, 9, 3)
+    for folder in ("whole", "cut"):
+        (tmp_path / folder).mkdir()
+    whole, _, _ = run_with_checkpoints(tmp_path / "whole", data, network, recipe_of())
+    with pytest.raises(Cut):
+        run_with_checkpoints(tmp_path / "cut", data, network, recipe_of(), cut_after=4)
+    resumed, _, _ = run_with_checkpoints(tmp_path / "cut", data, network, recipe_of())
+    assert_same_bits(params_of(resumed), params_of(whole))
+    assert whole.params["box1.v"].any()
+
+    model = model_of(whole)
+    save_model(model, tmp_path / "m.ffedge")
+    again = load_model(tmp_path / "m.ffedge")
+    assert again.network == network
+    X = data.features
+    assert Predictor(again).scores(X).tobytes() == Predictor(model).scores(X).tobytes()
+    assert Predictor(again.first_layers(1)).scores(X).shape == (70, 3)
+    pytest.importorskip("onnxruntime")
+    assert export_onnx(model, tmp_path / "m.onnx", probe=X).labels_equal is not None
+
+    with streamed(network, recipe_of(), STREAMINGS["ahead and behind"]) as trainer:
+        trainer.learn_scaling(data)
+        for _ in trainer.train(data):
+            pass
+        assert_same_bits(trainer.params, params_of(trained(network, recipe_of(), data)))
+        trainer.save(model)
+
+
+def test_a_learning_function_is_given_its_parameters(tmp_path):
+    def scaled(rows, v):
+        return np.tanh(rows * np.exp(v[0]) * np.float32(0.1)) + v[1]
+
+    box = Perturbed(BlackBox(scaled, "scaled", parameters=2), rate=0.1)
+    trainer = trained(network_of("readout", {1: box}))
+    save_model(model_of(trainer), tmp_path / "m.ffedge")
+    again = load_model(tmp_path / "m.ffedge")
+
+    with pytest.raises(ConfigError, match="'scaled' in front of layer 1"):
+        Predictor(again)
+    X = clouds(30, 9, 3).features
+    found = Predictor(again, boxes={"scaled": scaled}).scores(X)
+    assert found.tobytes() == Predictor(model_of(trainer)).scores(X).tobytes()
+
+
+def test_learning_boxes_are_refused_where_there_is_no_loss_to_learn_from():
+    box = Perturbed()
+    for rule, precision in (("hinton", "float32"), ("readout", "int8")):
+        with pytest.raises(ConfigError, match="expected for a box that learns a rule"):
+            network_of(rule, {1: box}, precision)
+    with pytest.raises(ConfigError, match="inside Perturbed, got 'f' alone in front of layer 1"):
+        network_of("readout", {1: BlackBox(np.tanh, "f", parameters=2)})
+    for wrong in (Quantizer(), BlackBox(np.tanh), None, box):
+        with pytest.raises(ConfigError, match="Perturbed: expected a box with parameters"):
+            Perturbed(wrong)
+    for field, value in (("sigma", 0.0), ("rate", -1.0), ("rate", None)):
+        with pytest.raises(ConfigError, match=f"Perturbed: expected {field} in"):
+            Perturbed(**{field: value})

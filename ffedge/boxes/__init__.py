@@ -12,6 +12,7 @@ from .converters import Converter, Quantizer
 from .custom import BlackBox
 from .mixing import FrozenNetwork, Permutation
 from .noise import NoisyDropout
+from .perturbed import Perturbed
 
 #: Boxes by name, for model files.
 BOXES: dict[str, type[Box]] = {
@@ -21,6 +22,7 @@ BOXES: dict[str, type[Box]] = {
     "permutation": Permutation,
     "frozen-network": FrozenNetwork,
     "noisy-dropout": NoisyDropout,
+    "perturbed": Perturbed,
 }
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "FrozenNetwork",
     "NoisyDropout",
     "Permutation",
+    "Perturbed",
     "Quantizer",
     "Slot",
 ]

@@ -43,6 +43,24 @@ class Box:
         """Whether the same rows may come out differently another time."""
         return False
 
+    @property
+    def size(self) -> int:
+        """Numbers that ``Perturbed`` may change, ``arrays["v"]``; all 0: as described."""
+        return 0
+
+    @property
+    def custom(self) -> Any:
+        """The ``BlackBox`` that it is or holds, or None."""
+        return None
+
+    def settled(self, params: dict[str, Array]) -> Box:
+        """The box as its learned ``params`` have made it."""
+        return self
+
+    def params(self, inputs: int) -> dict[str, TensorSpec]:
+        """What it learns, kept in the model file; all begin at 0."""
+        return {}
+
     def check(self, inputs: int) -> None:
         """Raise ConfigError if it cannot take in rows of ``inputs`` numbers."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -88,15 +89,32 @@ class Converter(Box):
         """Distance of two numbers that come out."""
         return np.float32(self.top) / self.levels
 
+    @property
+    def size(self) -> int:
+        """v: the logarithm of a factor on the gain, and what is added to the offset."""
+        return 2
+
+    def settled(self, params: dict[str, Array]) -> Converter:
+        """With the gain and the offset of v."""
+        gain, offset = self._tuned(params["v"])
+        return replace(self, gain=float(gain), offset=float(offset))
+
+    def _tuned(self, v: Array | None) -> tuple[np.float32, np.float32]:
+        if v is None:
+            return np.float32(self.gain), np.float32(self.offset)
+        gain = min(max(self.gain * math.exp(v[0]), 1e-3), 1e3)
+        return np.float32(gain), np.float32(min(max(self.offset + v[1], -1e3), 1e3))
+
     def workspace(self, inputs: int, rows: int) -> dict[str, TensorSpec]:
         """The noise of one call."""
         return {"noise": noise_spec(rows * inputs)} if self.is_random else {}
 
     def apply(self, x: Array, out: Array, arrays: dict[str, Array], seed: int) -> None:
         """As above."""
-        np.multiply(x, np.float32(self.gain), out=out)
-        if self.offset != 0.0:
-            np.add(out, np.float32(self.offset), out=out)
+        gain, offset = self._tuned(arrays.get("v"))
+        np.multiply(x, gain, out=out)
+        if offset != 0.0:
+            np.add(out, offset, out=out)
         if self.is_random:
             add_noise(out, seed, self.noise, arrays["noise"])
         np.multiply(out, np.float32(1) / self.step, out=out)

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import ConfigError, DataError
 from ..layers import MAX_INPUTS
 from ..memory import set_apart
-from .base import Array, Box
+from .base import MAX_NUMBERS, Array, Box
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class BlackBox(Box):
     title: what it is called there. width: of the rows that come out; None: as wide as they went in.
     stochastic: ``function(rows, seed)`` is called, with a seed of 32 bits that is another one in
     every call and the same when the run is repeated or resumed.
+    parameters: how many numbers ``Perturbed`` may change, 0 to 16,777,216: ``function(rows, v)`` or
+    ``function(rows, v, seed)`` is called, with v float32, to be read only; all 0 to begin with.
 
     >>> BlackBox(np.tanh, "tanh").outputs(500)
     500
@@ -33,6 +35,7 @@ class BlackBox(Box):
     title: str = "function"
     width: int | None = None
     stochastic: bool = False
+    parameters: int = 0
     name: ClassVar[str] = "function"
 
     def __post_init__(self) -> None:
@@ -43,6 +46,7 @@ class BlackBox(Box):
             )
         if self.width is not None:
             self.whole("width", 1, MAX_INPUTS)
+        self.whole("parameters", 0, MAX_NUMBERS)
         if not isinstance(self.stochastic, bool):
             raise ConfigError(
                 f"BlackBox: expected stochastic True or False, got {self.stochastic!r:.40}"
@@ -55,6 +59,20 @@ class BlackBox(Box):
         """What was said of the function."""
         return self.stochastic
 
+    @property
+    def size(self) -> int:
+        """``parameters``."""
+        return self.parameters
+
+    @property
+    def custom(self) -> BlackBox:
+        """Itself."""
+        return self
+
+    def giving(self, function: Callable[..., Any]) -> BlackBox:
+        """The same with this function."""
+        return replace(self, function=function)
+
     def outputs(self, inputs: int) -> int:
         """``width``."""
         return inputs if self.width is None else self.width
@@ -63,14 +81,16 @@ class BlackBox(Box):
         """All but the function."""
         return {
             "name": self.name, "title": self.title, "width": self.width,
-            "stochastic": self.stochastic, "normalize": self.normalize,
+            "stochastic": self.stochastic, "parameters": self.parameters,
+            "normalize": self.normalize,
         }  # fmt: skip
 
     def apply(self, x: Array, out: Array, arrays: dict[str, Array], seed: int) -> None:
         """Call the function and look at what it returns; DataError if that cannot be used."""
         assert self.function is not None
         with set_apart():
-            found = self.function(x, seed) if self.stochastic else self.function(x)
+            more = (arrays["v"],) if self.parameters else ()
+            found = self.function(x, *more, *([seed] if self.stochastic else []))
             if not isinstance(found, np.ndarray):
                 raise self._error(out, f"an object of type {type(found).__name__}")
             if found.shape != out.shape:
@@ -93,7 +113,7 @@ class BlackBox(Box):
 
 def with_functions(boxes: tuple[Any, ...], given: Mapping[str, Callable[..., Any]]) -> Any:
     """The slots with the functions of ``given``, by title; ConfigError for a title not there."""
-    titles = {slot.box.title for slot in boxes if isinstance(slot.box, BlackBox)}
+    titles = {slot.box.custom.title for slot in boxes if slot.box.custom is not None}
     for title in given:
         if title not in titles:
             there = ", ".join(map(repr, sorted(titles))) or "none"
@@ -102,7 +122,7 @@ def with_functions(boxes: tuple[Any, ...], given: Mapping[str, Callable[..., Any
                 f"for {title!r:.60}"
             )
     return tuple(
-        replace(slot, box=replace(slot.box, function=given[slot.box.title]))
-        if isinstance(slot.box, BlackBox) and slot.box.title in given else slot
+        replace(slot, box=slot.box.giving(given[slot.box.custom.title]))
+        if slot.box.custom is not None and slot.box.custom.title in given else slot
         for slot in boxes
     )  # fmt: skip

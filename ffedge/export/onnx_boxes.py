@@ -9,15 +9,18 @@ import numpy as np
 
 from ..boxes import BlackBox, Box, Converter, FrozenNetwork, Permutation, Quantizer, Slot
 from ..errors import ExportError
+from ..model import Model
 from .onnx_writer import Graph
 
 
-def add_box(graph: Graph, slot: Slot, x: str) -> str:
+def add_box(graph: Graph, model: Model, slot: Slot, x: str) -> str:
     """What the box makes of ``x`` (N, width), before it is normalised.
 
     Raises ExportError for a custom function and for a box that is random.
     """
-    box, index = slot.box, slot.index
+    index = slot.index
+    names = slot.box.params(slot.inputs)
+    box = slot.box.settled({name: model.params[f"box{index}.{name}"] for name in names})
     if isinstance(box, BlackBox):
         raise ExportError(
             f"export: expected boxes whose definition is in the model, got the function "

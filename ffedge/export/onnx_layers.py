@@ -27,7 +27,7 @@ def add_dense(graph: Graph, model: Model, index: int, x: str) -> str:
     """``activation(x @ weight + bias)``, x through the black box in front of the layer."""
     slot = model.network.box(index)
     if slot is not None:
-        x = add_box(graph, slot, x)
+        x = add_box(graph, model, slot, x)
         if slot.box.normalize:
             squares = graph.add_node("ReduceSumSquare", [x], axes=[1], keepdims=1)
             x = divide_by_length(graph, x, squares, slot.outputs)

@@ -46,6 +46,8 @@ class Rule:
     any_activation: ClassVar[bool] = False
     #: Whether black boxes may stand between the layers; if not, why, to follow a comma.
     takes_boxes: ClassVar[bool] = True
+    #: Whether its layers have a ``local_loss`` that a box in front of them may learn from.
+    teaches_boxes: ClassVar[bool] = False
     why_no_boxes: ClassVar[str] = "whose layers take in more than the output of the one below"
 
     def label_inputs(self, classes: int) -> int:
@@ -123,6 +125,7 @@ class ClassRule(Rule):
     """
 
     smoothing: float = 0.05
+    teaches_boxes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.smoothing <= 0.9:
@@ -141,12 +144,23 @@ class ClassRule(Rule):
     def learn(self, run: Any, layer: Any, rows: int) -> None:
         """Update the rule's own parameters from ``run.errors``; after ``delta``."""
 
+    def local_loss(self, run: Any, layer: Any, rows: int) -> float:
+        """What the layer's activity costs, in nats, mean of the rows; only workspace changes."""
+        self.scores(run, layer, rows)
+        smoothing = np.float32(self.smoothing)
+        loss, _ = classes.class_errors(
+            run.scores, rows, run.labels, np.float32(1), smoothing, run.errors
+        )
+        return float(loss) / rows
+
     def train_batch(self, run: Any, count: int) -> None:
         """Forward, local error, update, normalise: layer by layer, nothing is looked back at."""
         x = run.first_input
         layers = run.layers[run.first : run.last_active + 1]
         scale, smoothing = np.float32(layers[0].delta_rate()), np.float32(self.smoothing)
         for layer in layers:
+            if layer.active and layer.box is not None:
+                layer.box.learn(run, layer, x, count)
             layer.forward(x, count)
             if layer.active:
                 self.scores(run, layer, count)
