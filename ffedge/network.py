@@ -8,18 +8,19 @@ from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from typing import Any
 
-from .activations import ACTIVATIONS, Activation, ReLU
+from .activations import ACTIVATIONS, RELU, Activation
 from .boxes import BOXES, Box, Perturbed, Slot
 from .boxes.custom import with_functions
 from .described import describe, parse
 from .errors import ConfigError
+from .fields import Fields
 from .layers import PRECISIONS, Dense
 from .rules import RULES, Readout, Rule
 
 #: More layers are refused in a description from a file.
 MAX_LAYERS = 65_536
 
-RELU = ReLU()
+_FIELDS = {"fields": Fields}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Network:
                     f"Network: expected layer {i} to take the {there} outputs of layer {i - 1}, "
                     f"got an input of {wanted}"
                 )
+        self._check_fields()
         if self.features < 1:
             raise ConfigError(
                 f"Network: expected layer 0 to take more than the rule's "
@@ -111,6 +113,24 @@ class Network:
                 f"{self.rule.why_no_boxes}"
             )
 
+    def _check_fields(self) -> None:
+        for i, layer in enumerate(self.layers):
+            if layer.fields is None:
+                continue
+            boxed = self.box(i) is not None
+            inputs = self.features if i == 0 and not boxed else layer.in_features
+            if layer.fields.inputs != inputs:
+                raise ConfigError(
+                    f"Network: expected a grid of {inputs:,} inputs in the fields of layer {i}, "
+                    f"got {layer.fields.inputs:,}: {layer.fields.grid} with depth "
+                    f"{layer.fields.depth}"
+                )
+            if self.precision != "float32":
+                raise ConfigError(
+                    f"Network: expected no receptive fields in int8, got some in layer {i}; its "
+                    "update kernels have no step that keeps weights at zero"
+                )
+
     def _check_form(self) -> None:
         if self.precision not in PRECISIONS:
             raise ConfigError(
@@ -153,12 +173,13 @@ class Network:
         precision: str = "float32",
         input_parts: int = 1,
         activations: Activation | Sequence[Activation] = RELU,
+        fields: Sequence[Fields | None] | None = None,
         boxes: Mapping[int, Box] | None = None,
     ) -> Network:
         """Fully connected layers of the given widths; label inputs and parts are added.
 
-        activations: of every layer, or one for each. boxes: by the number of the layer that takes
-        in what comes out; 0 stands in front of the first one.
+        activations: of every layer, or one for each. fields: one for each layer, or None. boxes:
+        by the number of the layer that takes in what comes out; 0 stands in front of the first.
         """
         rule = Readout() if rule is None else rule
         each = [activations] * len(hidden) if isinstance(activations, Activation) else activations
@@ -166,12 +187,19 @@ class Network:
             raise ConfigError(
                 f"Network: expected an activation for each of {len(hidden)} layers, got {len(each)}"
             )
-        widths = [features * input_parts + rule.label_inputs(classes), *hidden]
+        seen = [None] * len(hidden) if fields is None else fields
+        if len(seen) != len(hidden):
+            raise ConfigError(
+                f"Network: expected fields (or None) for each of {len(hidden)} layers, got "
+                f"{len(seen)}"
+            )
+        width = features * input_parts + rule.label_inputs(classes)
+        widths = [rule.inputs(width), *hidden]
         slots = _slots({} if boxes is None else boxes, widths[:-1])
         taken = {slot.index: slot.outputs for slot in slots}
         layers = tuple(
-            Dense(taken.get(i, a), b, kind)
-            for i, ((a, b), kind) in enumerate(zip(pairwise(widths), each, strict=True))
+            Dense(taken.get(i, a), b, kind, own)
+            for i, ((a, b), kind, own) in enumerate(zip(pairwise(widths), each, seen, strict=True))
         )
         return cls(layers, classes, rule, normalize_input, precision, input_parts, slots)
 
@@ -205,11 +233,36 @@ class Network:
                 )
         return network
 
+    def small(self, width: int, count: int) -> Network:
+        """``count`` layers of ``width`` units that run the same kernels as these; to warm them up.
+
+        More layers where there are more kinds of activation, wider where the rule asks for it.
+        """
+        width = self.rule.fitting_width(width)
+        kinds = list({type(layer.activation): layer.activation for layer in self.layers}.values())
+        count = max(count, len(kinds))
+        fields = None
+        if any(layer.fields is not None for layer in self.layers):
+            # One window that sees everything.
+            sides = [self.features] + [width] * (count - 1)
+            fields = [Fields((side,), (side,), (1,)) for side in sides]
+        return Network.dense(
+            self.features, [width] * count, self.classes, self.rule,
+            normalize_input=self.normalize_input, precision=self.precision,
+            input_parts=self.input_parts,
+            activations=[kinds[i % len(kinds)] for i in range(count)], fields=fields,
+        )  # fmt: skip
+
     @property
     def features(self) -> int:
         """Width of a sample: label inputs not counted, parts counted once."""
-        inputs = self.entering(0) - self.rule.label_inputs(self.classes)
+        inputs = self.input_width - self.rule.label_inputs(self.classes)
         return inputs // self.input_parts
+
+    @property
+    def input_width(self) -> int:
+        """Width of what is brought in for one sample: features, in parts, and label inputs."""
+        return self.rule.input_width(self.entering(0))
 
     @property
     def score_exponent(self) -> int:
@@ -273,6 +326,10 @@ class Network:
             description["activations"] = [describe(layer.activation) for layer in self.layers]
         if self.boxes:
             description["boxes"] = [[slot.index, slot.box.describe()] for slot in self.boxes]
+        if any(layer.fields is not None for layer in self.layers):
+            description["fields"] = [
+                None if layer.fields is None else describe(layer.fields) for layer in self.layers
+            ]
         return description
 
     @classmethod
@@ -287,12 +344,14 @@ class Network:
             if len(hidden) > MAX_LAYERS:
                 raise ConfigError(f"expected at most {MAX_LAYERS:,} layers, got {len(hidden):,}")
             given = description.get("activations", [describe(RELU)] * len(hidden))
+            fields = description.get("fields", [None] * len(hidden))
             return cls.dense(
                 _whole(description["features"]), hidden, _whole(description["classes"]), rule,
                 normalize_input=bool(description["normalize_input"]),
                 precision=description["precision"], input_parts=_whole(description["input_parts"]),
                 activations=[parse(each, ACTIVATIONS) for each in given],
                 boxes=_parse_boxes(description.get("boxes", []), len(hidden)),
+                fields=[None if each is None else parse(each, _FIELDS) for each in fields],
             )  # fmt: skip
         except ConfigError as error:
             # What stood there may be long, and the words quote it.

@@ -62,6 +62,8 @@ def quantize(model: Model, calibration: Dataset) -> tuple[Model, QuantizeReport]
     target = Network.dense(
         network.features, network.hidden, network.classes, network.rule,
         precision="int8", input_parts=parts,
+        activations=[layer.activation for layer in network.layers],
+        fields=[layer.fields for layer in network.layers],
         boxes={slot.index: slot.box for slot in network.boxes},
     )  # fmt: skip
     params, clipped = _convert(model, target)

@@ -12,7 +12,7 @@ from ffedge.kernels.provider import LIBRARY, PLAIN_PYTHON
 from ffedge.network import Network
 from ffedge.optimizers import SGD, Adam, Momentum
 from ffedge.recipe import Recipe
-from ffedge.rules import Group, Readout, hinton
+from ffedge.rules import Group, Logistic, Prototypes, Readout, SideChannel, hinton
 from ffedge.sources import from_arrays
 from ffedge.trainer import Trainer
 
@@ -33,6 +33,9 @@ RULES = [
     Group(),
     Group(squared=False),
     hinton(),
+    Prototypes(),
+    SideChannel(),
+    SideChannel(Logistic()),
 ]
 #: Keeps the weights and the plain gradient: velocity = gradient.
 GRADIENT = Momentum(rate=0.0, beta=0.0)
@@ -162,6 +165,9 @@ def matrices(trainer):
         for name in ("readout", "head"):
             if name in layer.params:
                 own["M"] = reference.unpack_weights(layer.params[name], layer.width)
+        for name, letter in (("prototypes", "Q"), ("labels", "U")):
+            if name in layer.params:
+                own[letter] = reference.unpack_weights(layer.params[name], layer.width)
         layers.append(own)
     return layers
 

@@ -301,10 +301,6 @@ def test_files_of_before_the_parts_mean_the_same():
             "expected precision float32, got int8; squares, thresholds",
         ),
         (
-            lambda: Network.dense(4, (3,), 4, activations=Leaky()),
-            "expected the activation relu in layer 0, whose derivative the rule readout",
-        ),
-        (
             lambda: Network.dense(4, (3, 3), 4, Contrast(), activations=[Leaky()]),
             "expected an activation for each of 2 layers, got 1",
         ),

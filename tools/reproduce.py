@@ -19,6 +19,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import reproduce_boxes
+import reproduce_questions
+import reproduce_reading
 from datasets import folder
 
 from ffedge.cli.progress import ProgressLine
@@ -109,6 +111,10 @@ RUNS: dict[str, Reproduction] = {
         "fashion-mnist", (500, 500), 89.0, "the default rule in int8, 10 epochs",
         recipe=Recipe(SGD(0.25)), precision="int8",
     ),
+    "shifts": Run(
+        "mnist", (1000, 1000), 99.2, "the default rule, images moved by up to one pixel",
+        recipe=Recipe(epochs=30, hold=0.2, scaling="global", shift=1),
+    ),
     "hinton-2000": Run(
         "mnist", (2000, 2000, 2000, 2000), 98.6, "Hinton 2022, section 3.3: 1.36 % errors",
         hinton(head_gain=20.0),
@@ -128,6 +134,8 @@ RUNS: dict[str, Reproduction] = {
         Recipe(Momentum(0.0005, 0.9, 0.02), batch_size=100, epochs=60, scaling="global"),
     ),
     **reproduce_boxes.RUNS,
+    **reproduce_questions.RUNS,
+    **reproduce_reading.RUNS,
 }  # fmt: skip
 
 

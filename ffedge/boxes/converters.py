@@ -96,7 +96,7 @@ class Converter(Box):
 
     def settled(self, params: dict[str, Array]) -> Converter:
         """With the gain and the offset of v."""
-        gain, offset = self._tuned(params["v"])
+        gain, offset = self._tuned(params.get("v"))
         return replace(self, gain=float(gain), offset=float(offset))
 
     def _tuned(self, v: Array | None) -> tuple[np.float32, np.float32]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from ..activations import activation_of
 from ..buffers import plan_prediction
 from ..errors import ConfigError
 from ..network import Network
@@ -47,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
     network = Network.dense(
         features, hidden, classes, NAMED_RULES[options.rule],
         precision=options.precision, input_parts=options.input_parts,
+        activations=activation_of(options.activation),
     )  # fmt: skip
     recipes = read_recipes(options, features=features, batch_size=64, epochs=10, scaling="standard")
     choice = None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryFile
 
+from ..activations import activation_of
 from ..atomic import atomic_write
 from ..defaults import (
     choose_batch,
@@ -21,6 +22,7 @@ from ..network import Network
 from ..planner import Choice, Pace, choose
 from ..recipe import Recipe
 from ..rules import NAMED_RULES
+from ..shifts import grid_of
 from ..sources import Dataset
 from ..sources.spool import disk_folder
 from ..trainer import Trainer
@@ -64,23 +66,29 @@ def prepare(
 
     network: if it is given already. Raises BudgetError if no plan keeps the budget.
     """
-    rule = NAMED_RULES[options.rule]
+    rule = NAMED_RULES[options.rule].fitted(data.feature_shape)
+    activation = activation_of(options.activation)
     batch = options.batch_size or min(choose_batch(data.n_samples), data.n_samples)
     recipes = read_recipes(
         options, features=data.width, batch_size=batch, epochs=choose_epochs(data.n_samples, batch),
         scaling=choose_scaling(data),
     )  # fmt: skip
     recipe = recipes[0]
+    if recipe.shift:
+        grid_of(recipe.shift, data.feature_shape)
     if network is not None:
         return choose_plan(options, network, recipes), recipe
     classes, precision = len(data.classes), options.precision
     parts = choose_parts(data, recipe.scaling) if precision == "int8" else 1
     hidden = options.hidden
     if hidden is None:
-        hidden = choose_hidden(data.width, classes, rule, recipe, options.budget, precision, parts)
+        hidden = choose_hidden(
+            data.width, classes, rule, recipe, options.budget, precision, parts, activation
+        )
     network = Network.dense(
-        data.width, hidden, classes, rule, precision=precision, input_parts=parts
-    )
+        data.width, hidden, classes, rule, precision=precision, input_parts=parts,
+        activations=activation,
+    )  # fmt: skip
     return choose_plan(options, network, recipes), recipe
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..activations import Activation, Leaky, ReLU
+from ..activations import Activation, Leaky, ReLU, StudentT, Triangle
 from ..errors import ExportError
 from ..kernels.normalize import EPSILON
 from ..model import Model
@@ -48,4 +48,19 @@ def add_activation(graph: Graph, activation: Activation, sums: str) -> str:
         return graph.add_node("Relu", [sums])
     if isinstance(activation, Leaky):
         return graph.add_node("LeakyRelu", [sums], alpha=float(activation.slope))
+    if isinstance(activation, Triangle):
+        mean = graph.add_node("ReduceMean", [sums], axes=[-1], keepdims=1)
+        return graph.add_node("Relu", [graph.add_node("Sub", [sums, mean])])
+    if isinstance(activation, StudentT):
+        return _add_student(graph, activation, sums)
     raise ExportError(f"export: expected an activation with an ONNX form, got {activation.name}")
+
+
+def _add_student(graph: Graph, activation: StudentT, sums: str) -> str:
+    """``factor * log(1 + z**2 / nu)``"""
+    name = f"student_{activation.nu!r}"
+    squares = graph.add_node("Mul", [sums, sums])
+    share = graph.add_node("Div", [squares, graph.add_constant(name, np.float32(activation.nu))])
+    beyond = graph.add_node("Add", [share, graph.add_constant("one", np.float32(1))])
+    factor = graph.add_constant(f"{name}.factor", np.float32((activation.nu + 1.0) / 2.0))
+    return graph.add_node("Mul", [graph.add_node("Log", [beyond]), factor])

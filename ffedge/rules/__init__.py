@@ -6,13 +6,19 @@ A rule is a frozen description; ``base.ClassRule`` shows the flow of one batch i
 
 from .base import ClassRule, Rule
 from .contrast import Contrast
-from .goodness import GOODNESS, Goodness, MeanOfSquares, Sum, SumOfSquares
+from .fast_weights import FastWeights
+from .goodness import Goodness, MeanOfSquares, Sum, SumOfSquares
+from .goodness_parts import GOODNESS, Regions, Signed, TopK
 from .group import Group
 from .labels import LABELS, Append, Label, Overwrite, Pattern
 from .losses import LOSSES, Loss, Swish, SymBa, Threshold
 from .named import NAMED_RULES, RULES, hinton, named_rule, word_for
 from .negatives import NEGATIVES, HardLabel, LikelyLabel, Negatives, WrongLabel
+from .objectives import OBJECTIVES, CrossEntropy, Logistic, Objective
+from .prototypes import Prototypes
 from .readout import Readout
+from .side_channel import SideChannel
+from .top_down import TopDown
 
 __all__ = [
     "GOODNESS",
@@ -20,27 +26,38 @@ __all__ = [
     "LOSSES",
     "NAMED_RULES",
     "NEGATIVES",
+    "OBJECTIVES",
     "RULES",
     "Append",
     "ClassRule",
     "Contrast",
+    "CrossEntropy",
+    "FastWeights",
     "Goodness",
     "Group",
     "HardLabel",
     "Label",
     "LikelyLabel",
+    "Logistic",
     "Loss",
     "MeanOfSquares",
     "Negatives",
+    "Objective",
     "Overwrite",
     "Pattern",
+    "Prototypes",
     "Readout",
+    "Regions",
     "Rule",
+    "SideChannel",
+    "Signed",
     "Sum",
     "SumOfSquares",
     "Swish",
     "SymBa",
     "Threshold",
+    "TopDown",
+    "TopK",
     "WrongLabel",
     "hinton",
     "named_rule",

@@ -41,6 +41,8 @@ class Rule:
     name: ClassVar[str]
     #: Activity rows held per sample: 2 where positive and negative data run side by side.
     rows_per_sample: ClassVar[int] = 1
+    #: The same where nothing learns.
+    rows_per_score: ClassVar[int] = 1
     #: Whether layers may have another activation than the ReLU, whose derivative the kernels of
     #: a rule may have built in.
     any_activation: ClassVar[bool] = False
@@ -49,10 +51,58 @@ class Rule:
     #: Whether its layers have a ``local_loss`` that a box in front of them may learn from.
     teaches_boxes: ClassVar[bool] = False
     why_no_boxes: ClassVar[str] = "whose layers take in more than the output of the one below"
+    #: Whether each layer scores the classes in one pass (``vote``), so that layers can be left
+    #: out of a prediction; see ``ffedge.reading``.
+    layers_vote: ClassVar[bool] = False
+    #: Why layers cannot learn one after the other, or lie on disk between turns; "": they can.
+    no_layerwise: ClassVar[str] = ""
+    no_streaming: ClassVar[str] = ""
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether a class's score is the goodness of its label in the input."""
+        return False
+
+    @property
+    def has_heads(self) -> bool:
+        """Whether some layers have a softmax head on the activity of a neutral label."""
+        return False
+
+    def label_begin(self, network: Network) -> int | None:
+        """The first of C inputs of which a label sets its own; None where it is something else."""
+        return None
+
+    def vote_cost(self, network: Network, index: int) -> int:
+        """Multiply-adds of layer ``index``'s own word on the classes, for one row."""
+        return 0
+
+    def vote(self, run: Any, layer: Any, rows: int) -> None:
+        """Add the layer's log-probabilities to ``run.total``; where ``layers_vote``."""
+        raise TypeError(f"{type(self).__name__} has no votes")
 
     def label_inputs(self, classes: int) -> int:
         """Inputs that the first layer has beyond the features."""
         return 0
+
+    def fitted(self, shape: tuple[int, ...]) -> Rule:
+        """The rule with what it leaves to the data filled in; ``shape``: of one sample."""
+        return self
+
+    def inputs(self, width: int) -> int:
+        """What the first layer takes in at once of ``width`` inputs: all, or those of one step."""
+        return width
+
+    def input_width(self, inputs: int) -> int:
+        """The inverse of ``inputs``: the width of what is brought in for one sample."""
+        return inputs
+
+    def input_rows(self, rows: int) -> int:
+        """Rows of that width, where layers hold ``rows`` rows of activity."""
+        return rows
+
+    def fitting_width(self, width: int) -> int:
+        """The next width from ``width`` on that a layer without receptive fields may have."""
+        return width
 
     def check(self, network: Network) -> None:
         """Raise ConfigError if the rule cannot train ``network``."""
@@ -108,6 +158,10 @@ class Rule:
         np.exp(logits, out=logits)
         return logits / logits.sum(axis=1, keepdims=True)
 
+    def hand_on(self, layer: Any, rows: int) -> None:
+        """Turn what a layer's ``forward`` left into the input of the layer above."""
+        layer.normalize(rows)
+
     def train_batch(self, run: Any, count: int) -> None:
         """Train the run's active layers on ``count`` fetched samples."""
         raise TypeError(f"{type(self).__name__} does not train")
@@ -115,6 +169,16 @@ class Rule:
     def score_batch(self, run: Any, count: int) -> None:
         """Write the ``count`` fetched samples' class scores to ``run.total``."""
         raise TypeError(f"{type(self).__name__} does not score")
+
+
+def refuse_fields(name: str, network: Network) -> None:
+    """ConfigError if a layer has receptive fields, for a rule with weights beside the layer's."""
+    for i, layer in enumerate(network.layers):
+        if layer.fields is not None:
+            raise ConfigError(
+                f"{name}: expected layers whose units see all inputs, as those of the weights "
+                f"between states do, got receptive fields in layer {i}"
+            )
 
 
 @dataclass(frozen=True)
@@ -126,6 +190,7 @@ class ClassRule(Rule):
 
     smoothing: float = 0.05
     teaches_boxes: ClassVar[bool] = True
+    layers_vote: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.smoothing <= 0.9:
@@ -152,6 +217,15 @@ class ClassRule(Rule):
             run.scores, rows, run.labels, np.float32(1), smoothing, run.errors
         )
         return float(loss) / rows
+
+    def vote_cost(self, network: Network, index: int) -> int:
+        """A product with a matrix of one row per class."""
+        return network.classes * network.layers[index].out_features
+
+    def vote(self, run: Any, layer: Any, rows: int) -> None:
+        """Log-softmax of ``scores``."""
+        self.scores(run, layer, rows)
+        classes.add_log_probabilities(run.scores, rows, np.float32(1.0), run.total)
 
     def train_batch(self, run: Any, count: int) -> None:
         """Forward, local error, update, normalise: layer by layer, nothing is looked back at."""
@@ -182,8 +256,7 @@ class ClassRule(Rule):
         layers = run.layers[: run.last_active + 1]
         for layer in layers:
             layer.forward(x, count)
-            self.scores(run, layer, count)
-            classes.add_log_probabilities(run.scores, count, np.float32(1.0), run.total)
+            self.vote(run, layer, count)
             if layer is not layers[-1]:
                 layer.normalize(count)
                 x = layer.out

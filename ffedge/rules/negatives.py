@@ -115,10 +115,16 @@ class LikelyLabel(WrongLabel):
 
     def check(self, network: Network) -> None:
         """A root needs a goodness of 0 or more."""
-        if network.rule.goodness.minimise:  # type: ignore[attr-defined]
+        goodness = network.rule.goodness  # type: ignore[attr-defined]
+        if goodness.minimise:
             raise ConfigError(
                 "LikelyLabel: expected a goodness that is maximised, whose root can be taken, got "
                 "minimise=True; use HardLabel()"
+            )
+        if not goodness.nonnegative:
+            raise ConfigError(
+                "LikelyLabel: expected a goodness that is never below 0, whose root can be taken, "
+                f"got {goodness.name}; use HardLabel()"
             )
 
     def passes(self, network: Network) -> int:

@@ -32,6 +32,7 @@ class Readout(ClassRule):
     frozen: bool = False
     seed: int = 0
     name: ClassVar[str] = "readout"
+    any_activation: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,18 +102,21 @@ class Readout(ClassRule):
             readout.readout_scores(layer.out, rows, layer.params["readout"], run.scores)
 
     def delta(self, run: Any, layer: Any, rows: int) -> None:
-        """``(errors @ M) * (h > 0)``."""
+        """``errors @ M`` through the activation's derivative, ``h > 0`` for a ReLU."""
+        rectifies = layer.activation.rectifies
+        last = run.index, run.offset, layer.delta
         if self.frozen:
             matrix = self.frozen_matrix(layer.index, layer.width)
-            readout.frozen_delta(
-                layer.out, rows, run.errors, *matrix, run.readout_panel,
-                run.index, run.offset, layer.delta,
-            )  # fmt: skip
+            if rectifies:
+                readout.frozen_delta(layer.out, rows, run.errors, *matrix, run.readout_panel, *last)
+            else:
+                readout.frozen_open_delta(rows, run.errors, *matrix, run.readout_panel, *last)
+        elif rectifies:
+            readout.readout_delta(layer.out, rows, run.errors, layer.params["readout"], *last)
         else:
-            readout.readout_delta(
-                layer.out, rows, run.errors, layer.params["readout"],
-                run.index, run.offset, layer.delta,
-            )  # fmt: skip
+            readout.open_delta(rows, run.errors, layer.params["readout"], *last)
+        if not rectifies:
+            layer.gate(rows)
 
     def learn(self, run: Any, layer: Any, rows: int) -> None:
         """``M += errors.T @ h``, stepped by the optimiser."""
