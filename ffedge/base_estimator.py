@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self, cast
 
 import numpy as np
 
 from .activations import Activation, activation_of
+from .boxes import Box
 from .checks import NotFitted, check_features, seed_of, whole, widths_of
 from .defaults import choose_batch, choose_epochs, choose_optimizer, choose_scaling
 from .drift import Drift, DriftWatch
@@ -38,6 +40,7 @@ class Estimator(Online):
     rule: str | Rule
     activation: str | Activation | Sequence[str | Activation]
     fields: Sequence[Fields | None] | None
+    boxes: Mapping[int, Box] | None = None
     shift: Shift
     optimizer: str | Optimizer
     learning_rate: float | None
@@ -128,7 +131,7 @@ class Estimator(Online):
         return Network.dense(
             features, hidden, outputs, self._rule(),
             precision=self.precision, input_parts=input_parts, activations=self._activations(),
-            fields=self.fields,
+            fields=self.fields, boxes=self.boxes,
         )  # fmt: skip
 
     def _activations(self) -> Activation | list[Activation]:
@@ -221,12 +224,18 @@ class Estimator(Online):
         save_model(self.model_, path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(
+        cls, path: str | os.PathLike[str],
+        boxes: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> Self:  # fmt: skip
         """The estimator of a model file: predicts, and ``partial_fit`` goes on from it.
 
-        Optimiser state is not in the file and starts afresh. Raises CheckpointError.
+        boxes: the functions of its black boxes by title, which no file holds. Optimiser state is
+        not in the file either and starts afresh. Raises CheckpointError, and ConfigError for a
+        function that is missing.
         """
         model = load_model(path)
+        model = replace(model, network=model.network.with_functions(boxes or {}))
         if model.network.rule.numeric != cls._numeric:
             kinds = ("a classifier", "a regression")
             raise CheckpointError(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from . import buffers_int8
+from .buffers_box import box_needs, learned_needs
 from .checkpoint_store import marks_of
 from .errors import ConfigError
 from .kernels.simd import PANELS, ROWS
@@ -60,6 +61,7 @@ def model_needs(network: Network) -> Iterator[Need]:
     """What is stored in the model file: the scaler, the layers' and the rule's parameters."""
     yield from scaler_needs(network)
     for i in range(len(network.layers)):
+        yield from learned_needs(network, i)
         for name, spec in parameters(network, i).items():
             yield Need(f"layer{i}.{name}", spec, "weights")
 
@@ -153,6 +155,8 @@ def training_needs(
     first = [i + 1 if layerwise else 1 for i in range(depth)]
     own = [(i + 1, i + 1) if layerwise else (1, END) for i in range(depth)]
     yield from scaler_needs(network)
+    for i in range(depth):
+        yield from learned_needs(network, i)
     yield from _kept_needs(network, recipe, streaming, own)
     kept = (PREPARE, END if recipe.stream else PREPARE)
     yield Need("moments", Scaler.workspace(network.features), "workspace", kept)
@@ -160,11 +164,13 @@ def training_needs(
     if network.precision == "int8":
         size, threads = recipe.batch_size, recipe.threads
         yield from buffers_int8.step_needs(network, group, first, threads)
+        yield from box_needs(network, group, first)
         yield from buffers_int8.learning_needs(network, size, group, own, threads)
         yield from buffers_int8.slice_needs(network, group, streaming)
     else:
         rows = recipe.batch_size * network.rule.rows_per_sample
         yield from _step_needs(network, recipe.batch_size, rows, first)
+        yield from box_needs(network, rows, first)
         if streaming.outputs and depth > 1:
             widest = max(buffers_int8.padded(width) for width in network.hidden[:-1])
             spec = TensorSpec((recipe.batch_size, widest), "uint8")
@@ -204,7 +210,9 @@ def plan_training(
     check_training(network, recipe, streaming, checkpoint=checkpoint)
     size = recipe.batch_size
     plan = place(training_needs(network, recipe, size, streaming, checkpoint=checkpoint))
-    group = buffers_int8.group_of(size) if network.precision == "int8" else size
+    # What a box makes of samples may depend on those beside them.
+    grouped = network.precision == "int8" and not network.boxes
+    group = buffers_int8.group_of(size) if grouped else size
     if group > size:
         # Faster, with the same bits; never a reason to refuse.
         roomy = place(training_needs(network, recipe, group, streaming, checkpoint=checkpoint))
@@ -250,6 +258,11 @@ def check_training(
             "plan_training: expected precision int8 and at least two layers for two threads, got "
             f"{network.precision} and {len(network.layers)}"
         )
+    if recipe.threads > 1 and network.boxes:
+        raise ConfigError(
+            "plan_training: expected one thread where black boxes stand between the layers, whose "
+            "functions need not bear two, got two; leave --threads out"
+        )
     if streaming is not None:
         streaming.check(network)
         if streaming.outputs and recipe.shift:
@@ -294,9 +307,10 @@ def plan_prediction(
         step = buffers_int8.step_needs(network, batch, stages)
     else:
         step = _step_needs(network, batch, batch * network.rule.rows_per_score, stages)
+    rows = batch if network.precision == "int8" else batch * network.rule.rows_per_score
     own = (reading or default_reading(network)).workspace(network, batch)
     read = (Need(f"reading.{name}", spec, "workspace") for name, spec in own.items())
-    plan = place([*model_needs(network), *step, *read])
+    plan = place([*model_needs(network), *step, *read, *box_needs(network, rows, stages)])
     if budget is not None:
         plan.check(budget, "Lower the batch size (--batch-size).")
     return plan

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -50,7 +49,7 @@ def step_needs(
 def _step_needs(network: Network, batch: int, stages: Sequence[int]) -> Iterator[Need]:
     always = (min(stages), END)
     depth = len(network.layers)
-    inputs = math.prod(network.layers[0].input_shape)
+    inputs = network.entering(0)
     spec = TensorSpec((batch, padded(inputs)), "uint8")
     yield Need("input", spec, "activations", always, phases=(0, 1))
     for i, layer in enumerate(network.layers):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 
 from .activations import Activation
+from .boxes import Box
 from .checks import check_features, check_labels, check_same
 from .defaults import choose_parts
 from .drift import Drift
@@ -36,6 +37,8 @@ class FFClassifier(OnlineClasses):
     activation: "relu", "leaky", "triangle", "student-t", an object of ``ffedge.activations``, or
     a sequence of these, one a layer. Anything but "relu" is float32 only.
     fields: None, or one ``ffedge.fields.Fields`` (or None) a layer: which inputs its units see.
+    boxes: black boxes by the number of the layer that each stands in front of, such as
+    {1: BlackBox(function)}; see ``ffedge.boxes``. None: none.
     optimizer: "auto" (Adam; in int8 SGD, the only one there), "adam", "momentum", "sgd", or one
     of ``ffedge.optimizers`` with options.
     learning_rate: None takes the optimiser's own default.
@@ -77,6 +80,7 @@ class FFClassifier(OnlineClasses):
         precision: str = "float32",
         activation: str | Activation | Sequence[str | Activation] = "relu",
         fields: Sequence[Fields | None] | None = None,
+        boxes: Mapping[int, Box] | None = None,
         optimizer: str | Optimizer = "auto",
         learning_rate: float | None = None,
         max_iter: int | None = None,
@@ -98,6 +102,7 @@ class FFClassifier(OnlineClasses):
         self.precision = precision
         self.activation = activation
         self.fields = fields
+        self.boxes = boxes
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.max_iter = max_iter
@@ -179,6 +184,7 @@ class FFClassifier(OnlineClasses):
             activation=_shortest([layer.activation for layer in model.network.layers]),
             fields=_or_none([layer.fields for layer in model.network.layers]),
             optimizer=recipe.optimizer,
+            boxes={slot.index: slot.box for slot in model.network.boxes} or None,
             batch_size=recipe.batch_size, schedule=recipe.schedule, scaling=recipe.scaling,
             replay=recipe.replay, shuffle=recipe.shuffle, random_state=recipe.seed,
             shift=recipe.shift, feature_shape=model.feature_shape if recipe.shift else None,

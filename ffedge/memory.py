@@ -51,9 +51,31 @@ def process_written_bytes() -> int | None:
 
 
 class Watch:
-    """``peak``: most bytes alive at once that were allocated while watching, after the block."""
+    """What was allocated while watching, after the block.
 
-    peak = 0
+    peak: most bytes alive at once. apart: the same of what ran under ``set_apart``, which peak
+    leaves out.
+    """
+
+    peak = apart = 0
+
+    def __init__(self) -> None:
+        self._before = 0
+
+    def begin(self, own: int = 0) -> int:
+        """Count anew, ``own`` bytes being there already; how many there were before."""
+        tracemalloc.reset_peak()
+        alive = tracemalloc.get_traced_memory()[0]
+        before, self._before = self._before, alive - own
+        return alive - before
+
+    def so_far(self) -> int:
+        """Most bytes alive at once since ``begin``."""
+        return tracemalloc.get_traced_memory()[1] - self._before
+
+
+#: The watch of ``watch_allocations``, while there is one.
+_watches: list[Watch] = []
 
 
 @contextmanager
@@ -68,9 +90,25 @@ def watch_allocations() -> Iterator[Watch]:
         yield watch
         return
     tracemalloc.start()
+    _watches.append(watch)
     try:
-        before = tracemalloc.get_traced_memory()[0]
+        watch.begin()
         yield watch
-        watch.peak = tracemalloc.get_traced_memory()[1] - before
+        watch.peak = max(watch.peak, watch.so_far())
     finally:
+        _watches.pop()
         tracemalloc.stop()
+
+
+@contextmanager
+def set_apart() -> Iterator[None]:
+    """What somebody else's function allocates inside is counted as theirs: ``Watch.apart``."""
+    if not _watches:
+        yield
+        return
+    watch = _watches[-1]
+    watch.peak = max(watch.peak, watch.so_far())
+    own = watch.begin()
+    yield
+    watch.apart = max(watch.apart, watch.so_far())
+    watch.begin(own)

@@ -72,7 +72,8 @@ class Model:
                 f"first_layers: expected all {len(self.network.layers)} layers with the rule "
                 f"{rule.name}, {rule.no_layerwise}, got {count}"
             )
-        network = replace(self.network, layers=self.network.layers[:count])
+        boxes = tuple(slot for slot in self.network.boxes if slot.index < count)
+        network = replace(self.network, layers=self.network.layers[:count], boxes=boxes)
         reading = self.reading
         if reading is not None and count < len(self.network.layers):
             # Margins are for the layers there were.

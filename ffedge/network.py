@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from typing import Any
 
 from .activations import ACTIVATIONS, RELU, Activation
+from .boxes import BOXES, Box, Perturbed, Slot
+from .boxes.custom import with_functions
 from .described import describe, parse
 from .errors import ConfigError
 from .fields import Fields
@@ -31,6 +33,7 @@ class Network:
     precision: "float32", or "int8": weights, readout and activations in 8 bits, see kernels/int8.
     input_parts: 1; or 2 for signed features in int8, whose positive and negative parts enter side
     by side.
+    boxes: black boxes, each in front of another layer; see ``boxes``.
 
     Raises ConfigError if widths do not meet or the rule cannot train these layers.
 
@@ -44,6 +47,7 @@ class Network:
     normalize_input: bool = False
     precision: str = "float32"
     input_parts: int = 1
+    boxes: tuple[Slot, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -51,12 +55,13 @@ class Network:
         if not 2 <= self.classes <= 65_536:
             raise ConfigError(f"Network: expected 2 to 65,536 classes, got {self.classes!r}")
         self._check_form()
+        self._check_boxes()
         for i in range(1, len(self.layers)):
-            below, layer = self.layers[i - 1], self.layers[i]
-            if math.prod(below.output_shape) != math.prod(layer.input_shape):
+            there, wanted = math.prod(self.layers[i - 1].output_shape), self.entering(i)
+            if there != wanted:
                 raise ConfigError(
-                    f"Network: expected layer {i} to take the {math.prod(below.output_shape)} "
-                    f"outputs of layer {i - 1}, got an input of {math.prod(layer.input_shape)}"
+                    f"Network: expected layer {i} to take the {there} outputs of layer {i - 1}, "
+                    f"got an input of {wanted}"
                 )
         self._check_fields()
         if self.features < 1:
@@ -76,11 +81,44 @@ class Network:
                     f"rule {self.rule.name} has built in, got {layer.activation.name}"
                 )
 
+    def _check_boxes(self) -> None:
+        indices = [slot.index for slot in self.boxes]
+        if indices != sorted(set(indices)) or (indices and indices[-1] >= len(self.layers)):
+            raise ConfigError(
+                f"Network: expected at most one box in front of each of {len(self.layers)} layers, "
+                f"in order, got boxes in front of {indices}"
+            )
+        for slot in self.boxes:
+            width = math.prod(self.layers[slot.index].input_shape)
+            if slot.outputs != width:
+                raise ConfigError(
+                    f"Network: expected layer {slot.index} to take the {slot.outputs} outputs of "
+                    f"the box in front of it, got an input of {width}"
+                )
+            learns = isinstance(slot.box, Perturbed)
+            if learns and not (self.rule.teaches_boxes and self.precision == "float32"):
+                raise ConfigError(
+                    "Network: expected for a box that learns a rule whose layers have a loss of a "
+                    "single pass (readout, group) and precision float32, got "
+                    f"{self.rule.name} and {self.precision}"
+                )
+            if slot.box.size and not learns and slot.box.custom is not None:
+                raise ConfigError(
+                    f"Network: expected a box with parameters inside Perturbed, got "
+                    f"{slot.box.custom.title!r} alone in front of layer {slot.index}"
+                )
+        if self.boxes and not self.rule.takes_boxes:
+            raise ConfigError(
+                f"Network: expected no black box with the rule {self.rule.name}, "
+                f"{self.rule.why_no_boxes}"
+            )
+
     def _check_fields(self) -> None:
         for i, layer in enumerate(self.layers):
             if layer.fields is None:
                 continue
-            inputs = self.features if i == 0 else layer.in_features
+            boxed = self.box(i) is not None
+            inputs = self.features if i == 0 and not boxed else layer.in_features
             if layer.fields.inputs != inputs:
                 raise ConfigError(
                     f"Network: expected a grid of {inputs:,} inputs in the fields of layer {i}, "
@@ -136,10 +174,12 @@ class Network:
         input_parts: int = 1,
         activations: Activation | Sequence[Activation] = RELU,
         fields: Sequence[Fields | None] | None = None,
+        boxes: Mapping[int, Box] | None = None,
     ) -> Network:
         """Fully connected layers of the given widths; label inputs and parts are added.
 
-        activations: of every layer, or one for each. fields: one for each layer, or None.
+        activations: of every layer, or one for each. fields: one for each layer, or None. boxes:
+        by the number of the layer that takes in what comes out; 0 stands in front of the first.
         """
         rule = Readout() if rule is None else rule
         each = [activations] * len(hidden) if isinstance(activations, Activation) else activations
@@ -155,11 +195,43 @@ class Network:
             )
         width = features * input_parts + rule.label_inputs(classes)
         widths = [rule.inputs(width), *hidden]
+        slots = _slots({} if boxes is None else boxes, widths[:-1])
+        taken = {slot.index: slot.outputs for slot in slots}
         layers = tuple(
-            Dense(a, b, kind, own)
-            for (a, b), kind, own in zip(pairwise(widths), each, seen, strict=True)
+            Dense(taken.get(i, a), b, kind, own)
+            for i, ((a, b), kind, own) in enumerate(zip(pairwise(widths), each, seen, strict=True))
         )
-        return cls(layers, classes, rule, normalize_input, precision, input_parts)
+        return cls(layers, classes, rule, normalize_input, precision, input_parts, slots)
+
+    def box(self, index: int) -> Slot | None:
+        """The box in front of layer ``index``, or None."""
+        return next((slot for slot in self.boxes if slot.index == index), None)
+
+    def entering(self, index: int) -> int:
+        """Width of what layer ``index`` takes in, before the box in front of it, if there is one.
+
+        For layer 0: of the features, all parts, and the rule's label inputs.
+        """
+        slot = self.box(index)
+        return math.prod(self.layers[index].input_shape) if slot is None else slot.inputs
+
+    def with_functions(self, functions: Mapping[str, Callable[..., Any]]) -> Network:
+        """The same with functions for its black boxes, by title; see ``boxes.BlackBox``.
+
+        Raises ConfigError, naming the box, if one is left without a function.
+        """
+        if not self.boxes and not functions:
+            return self
+        network = replace(self, boxes=with_functions(self.boxes, functions))
+        for slot in network.boxes:
+            box = slot.box.custom
+            if box is not None and box.function is None:
+                raise ConfigError(
+                    f"boxes: expected the function of the black box {box.title!r} in front of "
+                    f"layer {slot.index}, which no model file holds, got none; give it as "
+                    f"boxes={{{box.title!r}: function}}"
+                )
+        return network
 
     def small(self, width: int, count: int) -> Network:
         """``count`` layers of ``width`` units that run the same kernels as these; to warm them up.
@@ -190,7 +262,7 @@ class Network:
     @property
     def input_width(self) -> int:
         """Width of what is brought in for one sample: features, in parts, and label inputs."""
-        return self.rule.input_width(math.prod(self.layers[0].input_shape))
+        return self.rule.input_width(self.entering(0))
 
     @property
     def score_exponent(self) -> int:
@@ -252,6 +324,8 @@ class Network:
         }
         if any(layer.activation != RELU for layer in self.layers):
             description["activations"] = [describe(layer.activation) for layer in self.layers]
+        if self.boxes:
+            description["boxes"] = [[slot.index, slot.box.describe()] for slot in self.boxes]
         if any(layer.fields is not None for layer in self.layers):
             description["fields"] = [
                 None if layer.fields is None else describe(layer.fields) for layer in self.layers
@@ -276,6 +350,7 @@ class Network:
                 normalize_input=bool(description["normalize_input"]),
                 precision=description["precision"], input_parts=_whole(description["input_parts"]),
                 activations=[parse(each, ACTIVATIONS) for each in given],
+                boxes=_parse_boxes(description.get("boxes", []), len(hidden)),
                 fields=[None if each is None else parse(each, _FIELDS) for each in fields],
             )  # fmt: skip
         except ConfigError as error:
@@ -291,6 +366,26 @@ def cut_of(network: Network) -> int:
     """Where two threads divide the layers: the cut that leaves the longer half shortest."""
     work = [math.prod(layer.input_shape) * layer.out_features for layer in network.layers]
     return min(range(1, len(work)), key=lambda cut: max(sum(work[:cut]), sum(work[cut:])))
+
+
+def _slots(boxes: Mapping[int, Box], inputs: Sequence[int]) -> tuple[Slot, ...]:
+    """The boxes with the widths that they take in, in the order of the layers."""
+    for index in boxes:
+        if type(index) is not int or not 0 <= index < len(inputs):
+            raise ConfigError(
+                f"Network: expected boxes in front of layers 0 to {len(inputs) - 1}, got one in "
+                f"front of {index!r:.40}"
+            )
+    return tuple(Slot(index, inputs[index], boxes[index]) for index in sorted(boxes))
+
+
+def _parse_boxes(described: Any, layers: int) -> dict[int, Box]:
+    if not isinstance(described, list) or len(described) > layers:
+        raise TypeError(f"{described!r:.40} where at most {layers:,} boxes belong")
+    boxes = {_whole(index): parse(box, BOXES) for index, box in described}
+    if len(boxes) != len(described):
+        raise ValueError("two boxes in front of one layer")
+    return boxes
 
 
 def _whole(value: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -58,9 +59,7 @@ def with_classes(
     """
     check_growing(trainer.network)
     old = trainer.network
-    network = Network(
-        old.layers, classes, old.rule, old.normalize_input, old.precision, old.input_parts
-    )
+    network = replace(old, classes=classes)
     arena = Arena(plan_training(network, trainer.recipe, budget))
     fresh = np.setdiff1d(np.arange(classes), places)
     for buffer in arena.plan.buffers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -30,13 +30,16 @@ class Predictor:
     the network is read out; None: as the model says, or all of it. Layers that the read-out
     never runs are left out of the arena.
 
+    boxes: functions for black boxes that came without, by title: no model file holds them.
     multiply_adds, samples: what has been done so far, see ``reading.Reading``.
     """
 
     def __init__(
         self, model: Model, *, batch: int = 64, budget: int | None = None,
-        reading: Reading | None = None,
+        reading: Reading | None = None, boxes: Mapping[str, Callable[..., Any]] | None = None,
     ) -> None:  # fmt: skip
+        if model.network.boxes:
+            model = replace(model, network=model.network.with_functions(boxes or {}))
         self.model, self.batch = model, batch
         self.reading = reading or model.reading or default_reading(model.network)
         served = replace(model, reading=self.reading).trimmed()

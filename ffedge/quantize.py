@@ -53,12 +53,18 @@ def quantize(model: Model, calibration: Dataset) -> tuple[Model, QuantizeReport]
             f"quantize: expected calibration samples of {network.features} features, got "
             f"{calibration.width}"
         )
+    if network.box(0) is not None:
+        raise ConfigError(
+            "quantize: expected no black box in front of layer 0, whose input is divided into two "
+            f"parts in int8, got {network.boxes[0].box.name}; train in int8 from the start"
+        )
     parts = 2 if _comes_below_zero(model, calibration) else 1
     target = Network.dense(
         network.features, network.hidden, network.classes, network.rule,
         precision="int8", input_parts=parts,
         activations=[layer.activation for layer in network.layers],
         fields=[layer.fields for layer in network.layers],
+        boxes={slot.index: slot.box for slot in network.boxes},
     )  # fmt: skip
     params, clipped = _convert(model, target)
     twin = replace(model, network=target, params=params)

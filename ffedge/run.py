@@ -17,6 +17,7 @@ from .kernels import activations, batch, dense, normalize, random
 from .network import Network
 from .optimizers import SGD
 from .recipe import Recipe
+from .run_box import Draws, bound_boxes
 from .sources import Dataset
 from .streamer import Streamer
 from .streaming import bounds
@@ -45,6 +46,8 @@ class LayerRun:
         self.bind()
         self.out, self.length = arena[f"layer{index}.out"], arena["length"]
         self.activation = self._layer.activation
+        #: The black box in front of the layer, and what came out of it last.
+        self.box, self._taken = run.boxes.get(index), self.out
         self.sums = self.out
         if recipe is not None and self.activation.keeps_sums:
             self.sums = arena[f"layer{index}.sums"]
@@ -83,11 +86,19 @@ class LayerRun:
     def _scale(self) -> np.float32:
         return np.float32((1.0 / self._layer.fan_in) ** 0.5)
 
+    def take(self, x: Array, rows: int) -> Array:
+        """What the layer takes in: ``x``, or what the black box in front of it makes of that."""
+        if self.box is not None:
+            x = self.box.apply(x, rows, self._run.draws)
+        self._taken = x
+        return x
+
     def forward(self, x: Array, rows: int) -> None:
         """``out = activation(x @ weight + bias)``."""
         run = self._run
         if run.visits is not None:
             run.visits.enter(self.index)
+        x = self.take(x, rows)
         if self.activation.rectifies:
             dense.dense_forward(x, rows, self.weight, self.bias, run.index, run.offset, self.out)
             return
@@ -136,6 +147,7 @@ class LayerRun:
         """Step weight and bias with ``delta``; ends this layer's part of the step."""
         run = self._run
         assert run.recipe is not None
+        x = x if self.box is None else self._taken
         optimizer = run.recipe.optimizer
         if isinstance(optimizer, SGD):
             optimizer.step_layer(x, rows, self.delta, self.weight, self.bias, run, run.factor)
@@ -178,6 +190,7 @@ class SlicedLayerRun(LayerRun):
         run = self._run
         assert run.visits is not None
         run.visits.enter(self.index)
+        x = self.take(x, rows)
         product = dense.dense_forward if self.activation.rectifies else activations.dense_sums
         for number, (first, last) in enumerate(self._slices):
             self._streamer.bring(number)
@@ -192,6 +205,7 @@ class SlicedLayerRun(LayerRun):
         """As of a whole layer, from the last slice on: it is still there."""
         run = self._run
         assert run.recipe is not None
+        x = x if self.box is None else self._taken
         optimizer = run.recipe.optimizer
         for number in range(len(self._slices) - 1, -1, -1):
             first, last = self._slices[number]
@@ -231,6 +245,8 @@ class Run:
         self.targets: Array | None = None
         for name in network.rule.workspace(network, 1):
             setattr(self, name, arena[name])
+        self.boxes = bound_boxes(network, arena)
+        self.draws = Draws(0 if recipe is None else recipe.seed)
         self.streamer = streamer
         self.visits: Visits | None = streamer
         self.layers = [
@@ -249,7 +265,9 @@ class Run:
             network.rule.begin(self, layer)
 
     def initialize(self) -> None:
-        """Random starting weights from the recipe's seed."""
+        """Random starting weights from the recipe's seed; what boxes learn begins at 0."""
+        for box in self.boxes.values():
+            box.initialize()
         for layer in self.layers:
             seed = (self.seed * 0x01000193 + layer.index * 2) % 2**32
             layer.initialize(seed)
@@ -297,6 +315,7 @@ class Run:
 
     def train_batch(self, count: int) -> None:
         """Train the active layers on ``count`` fetched samples; the rule decides how."""
+        self.draws.train(self.samples_seen)
         self.network.rule.train_batch(self, count)
         if self.visits is not None:
             self.visits.end()
@@ -323,6 +342,7 @@ class Run:
         """
         if self.visits is not None:
             self.visits.begin()
+        self.draws.score(first)
         grid = grid_for(self, data, moved)
         if grid is None and self.targets is None and not data.numeric:
             self._fetched = bring_batch(self, data, first, count, shuffle)
@@ -336,6 +356,7 @@ class Run:
         """Bring rows first..first+count-1 of unlabelled data into the input."""
         batch.choose_rows(first, count, len(features), 0, False, self.chosen)
         self._fetched = Fetched(features)
+        self.draws.score(first)
         self.fetch_again(count)
 
     def fetch_again(self, count: int) -> None:

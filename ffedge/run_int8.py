@@ -20,6 +20,7 @@ from .kernels.int8 import shift as shifted
 from .network import Network, cut_of
 from .recipe import Recipe
 from .run import Run
+from .run_box import Draws, bound_boxes
 from .run_int8_layer import Int8Layer, Lane, SlicedInt8Layer
 from .scales_int8 import constants
 from .shifts import STREAM, Grid
@@ -53,6 +54,8 @@ class Int8Run:
         threads = 1 if recipe is None else recipe.threads
         lanes = [Lane(arena, suffix, recipe is not None) for suffix in ("", ".upper")[:threads]]
         cut = cut_of(network) if threads > 1 else len(network.layers)
+        self.boxes = bound_boxes(network, arena)
+        self.draws = Draws(0 if recipe is None else recipe.seed)
         self.streamer = streamer
         self.visits: Visits | None = streamer
         self.layers = [
@@ -115,6 +118,7 @@ class Int8Run:
         """
         if self.visits is not None:
             self.visits.begin()
+        self.draws.score(first)
         self._grid = grid_for(self, data, moved)
         subset = choose(self, data, first, count, shuffle)
         reader = self._reader_of(data) if shuffle is not None else None
@@ -127,6 +131,7 @@ class Int8Run:
         """Bring rows first..first+count-1 of unlabelled data into the input."""
         if self.visits is not None:
             self.visits.begin()
+        self.draws.score(first)
         batch.choose_rows(first, count, len(features), 0, False, self.chosen)
         self._grid = None
         self._quantize(features, ALL_ROWS, count)
@@ -178,6 +183,7 @@ class Int8Run:
     def train_batch(self, count: int) -> None:
         """Train the active layers on ``count`` fetched samples; with two threads, begin to."""
         assert self.recipe is not None
+        self.draws.train(self.samples_seen)
         rate = self.recipe.optimizer.rate * self.factor / self.recipe.batch_size
         if self.recipe.threads > 1:
             if self._pipeline is None:

@@ -54,6 +54,8 @@ class Int8Layer:
         self.scales = scales_of(network, index)
         self.shift = np.int32(self.scales.shift)
         self.smallest_group = smallest_group(network, index)
+        #: The black box in front of the layer.
+        self.box = run.boxes.get(index)
         self.gain = np.float32(2**INPUT_EXP) * np.sqrt(np.float32(self.width))
         self.active, self.updates = False, 0
         self.loss, self.right, self.seen, self.goodness = 0.0, 0.0, 0, 0.0
@@ -92,9 +94,14 @@ class Int8Layer:
         self.loss, self.right, self.seen = 0.0, 0.0, 0
         self.changed, self.offered = 0, 0
 
+    def take(self, x: Array, rows: int) -> Array:
+        """What the layer takes in: ``x``, or what the black box in front of it makes of that."""
+        return x if self.box is None else self.box.apply(x, rows, self._run.draws)
+
     def forward(self, x: Array, rows: int) -> None:
         """``out = clip((x @ weight + bias) >> shift, 0, 127)``."""
         self._enter()
+        x = self.take(x, rows)
         listed = self.lane.listed
         dense.forward(x, rows, self.weight, self.bias, self.shift, listed, self.out)
 
@@ -144,6 +151,7 @@ class Int8Layer:
         recipe = self._run.recipe
         assert recipe is not None
         self._enter()
+        x = self.take(x, count)
         missed, right, changed, squares = self._steps(
             x, labels, count, recipe.batch_size, rate, self.gain if hand_on else _NO_GAIN
         )
@@ -207,7 +215,7 @@ class SlicedInt8Layer(Int8Layer):
     def forward(self, x: Array, rows: int) -> None:
         """As of a whole layer, slice by slice."""
         self._enter()
-        self._forward(x, rows, self.out)
+        self._forward(self.take(x, rows), rows, self.out)
 
     def _forward(self, x: Array, rows: int, out: Array) -> None:
         size = self._part.shape[1]

@@ -56,7 +56,7 @@ class Trainer:
 
     streaming, file: layers that lie in ``file`` between their turns; ``save`` makes it the model
     file. int8 weights end with the same bits as without. checkpoint: with room in the plan for
-    what ``checkpointing`` remembers.
+    what ``checkpointing`` remembers. boxes: functions for black boxes that came without, by title.
     """
 
     _residency: Residency | None = None
@@ -65,13 +65,14 @@ class Trainer:
     def __init__(
         self, network: Network, recipe: Recipe, *, budget: int | None = None,
         streaming: Streaming | None = None, file: TrainingFile | None = None,
-        checkpoint: bool = False,
+        checkpoint: bool = False, boxes: Mapping[str, Callable[..., Any]] | None = None,
     ) -> None:  # fmt: skip
         if (streaming is None) != (file is None):
             raise ConfigError(
                 "Trainer: expected streaming and file together, got one of them; "
                 "ffedge.planner.choose says what to stream"
             )
+        network = network.with_functions(boxes or {})
         self.network, self.recipe = network, recipe
         self.plan: Plan = plan_training(network, recipe, budget, streaming, checkpoint=checkpoint)
         self.arena = Arena(self.plan)
@@ -86,6 +87,8 @@ class Trainer:
         self.reached = 0
         #: Bytes that the last step of a stage allocated beside the arena: Python's numbers.
         self.step_bytes = 0
+        #: The same of the functions of black boxes, which are no part of the plan.
+        self.box_bytes = 0
         self._stopping = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -114,7 +117,7 @@ class Trainer:
         self.scaler = self._bind_scaler()
         self.scaler.count = state["scaled"]
         self.epochs_done, self.step_bytes, self._stopping = state["epochs_done"], 0, False
-        self.reached = state["reached"]
+        self.reached, self.box_bytes = state["reached"], 0
         self.file = self._streamer = None
 
     def _bind_scaler(self) -> Scaler:
@@ -268,7 +271,7 @@ class Trainer:
                     if step == steps:
                         with watch_allocations() as watch:
                             self._step(data, first, count, order, moved=True)
-                        self.step_bytes = watch.peak
+                        self.step_bytes, self.box_bytes = watch.peak, watch.apart
                     else:
                         self._step(data, first, count, order, moved=True)
                     done = (turn + step / steps) / len(stages)

@@ -18,6 +18,10 @@ from ..predict import Predictor
 #: order of sums makes about 1e-6; a runtime that computes in 16 bits makes 1e-2.
 TOLERANCE = 1e-4
 
+#: Share of the rows that may differ by more behind a box that rounds, where a sum that is off by
+#: 1e-6 can fall to the other side of a step.
+ROUNDED_OTHERWISE = 0.1
+
 #: ONNX Runtime's optimiser off and at its most inventive: integers must survive both.
 _LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_ALL")
 
@@ -37,14 +41,18 @@ def compare_values(
     predictor = Predictor(model)
     expected = predictor.scores(probe)
     magnitude = 1.0 + np.abs(expected).max(axis=1, keepdims=True)
-    difference = float((np.abs(goodness - expected) / magnitude).max())
+    off = (np.abs(goodness - expected) / magnitude).max(axis=1)
+    # A NaN compares as false, and is refused as well.
+    near = off <= TOLERANCE
+    allowed = ROUNDED_OTHERWISE if any(slot.box.rounds for slot in model.network.boxes) else 0.0
+    agrees = bool(np.isfinite(goodness).all()) and int((~near).sum()) <= allowed * len(probe)
     top = np.sort(expected, axis=1)[:, -2:]
     # Where two classes are as good as equal, rounding may choose.
     clear = top[:, 1] - top[:, 0] > 2 * TOLERANCE * magnitude[:, 0]
     same = labels == np.asarray(model.classes)[expected.argmax(axis=1)]
-    # A NaN compares as false, and is refused as well.
-    other = int((clear & ~same).sum())
-    if not difference <= TOLERANCE or other:
+    other = int((clear & near & ~same).sum())
+    difference = float(off.max())
+    if not agrees or other:
         raise ExportError(
             f"export: expected {judge} to agree with the model on {len(probe):,} probe rows, got "
             f"goodness off by up to {difference:.2g} of its magnitude (allowed {TOLERANCE:g}) and "

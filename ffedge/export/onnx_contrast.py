@@ -101,6 +101,12 @@ def add_labelled_layer(
     name: what the constants of these labels are called.
     """
     network, count = model.network, len(signs)
+    if network.box(0) is not None:
+        raise ExportError(
+            "export: expected no black box in front of layer 0 with a rule that shows labels, got "
+            f"{network.boxes[0].box.name}; the graph computes that layer once for all labels, "
+            "which no box allows"
+        )
     width, features, classes = network.hidden[0], network.features, network.classes
     weight = model.dense_weight(0)
     covered = np.ones(features, np.float32)

@@ -52,6 +52,12 @@ def build(model: Model, form: str = "integer") -> Graph:
         raise ExportError(f"export: expected a model of precision int8, got {model.precision!r}")
     if not isinstance(rule, Readout | Group):
         raise ExportError(f"export: expected one of the rules readout, group, got {rule.name!r}")
+    if network.boxes:
+        raise ExportError(
+            "export: expected an int8 network without black boxes, whose every bit runtimes agree "
+            f"on, got {network.boxes[0].box.name} in front of layer {network.boxes[0].index}; "
+            "train it in float32 to export it"
+        )
     _check_ranges(model)
     graph = Graph(
         "ffedge",

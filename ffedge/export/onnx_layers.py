@@ -8,6 +8,7 @@ from ..activations import Activation, Leaky, ReLU, StudentT, Triangle
 from ..errors import ExportError
 from ..kernels.normalize import EPSILON
 from ..model import Model
+from .onnx_boxes import add_box
 from .onnx_writer import Graph
 
 
@@ -23,7 +24,13 @@ def divide_by_length(graph: Graph, x: str, squares: str, width: int) -> str:
 
 
 def add_dense(graph: Graph, model: Model, index: int, x: str) -> str:
-    """``activation(x @ weight + bias)``"""
+    """``activation(x @ weight + bias)``, x through the black box in front of the layer."""
+    slot = model.network.box(index)
+    if slot is not None:
+        x = add_box(graph, model, slot, x)
+        if slot.box.normalize:
+            squares = graph.add_node("ReduceSumSquare", [x], axes=[1], keepdims=1)
+            x = divide_by_length(graph, x, squares, slot.outputs)
     weight = graph.add_constant(f"layer{index}.weight", model.dense_weight(index))
     return add_bias(graph, model, index, graph.add_node("MatMul", [x, weight]))
 

@@ -38,6 +38,11 @@ def check(network: Network, recipe: Recipe) -> None:
             f"{network.precision} and {rule.name}; train with --precision int8, or convert the "
             "model by `ffedge quantize`"
         )
+    if network.boxes:
+        raise ConfigError(
+            "firmware: expected a network without black boxes, whose functions are Python's, got "
+            f"{network.boxes[0].box.name} in front of layer {network.boxes[0].index}"
+        )
     if recipe.batch_size != 1 or recipe.schedule != "sweep" or recipe.optimizer.state:
         raise ConfigError(
             "firmware: expected batches of one sample, the schedule sweep and the optimiser sgd, "

@@ -92,6 +92,11 @@ class Backprop:
         micro_batch: int | None = None, normalize: bool = True,
     ) -> None:  # fmt: skip
         _check_mode(recipe, mode, micro_batch)
+        if network.boxes:
+            raise ConfigError(
+                "backprop: expected a network without black boxes, which have no derivative, got "
+                f"{network.boxes[0].box.name} in front of layer {network.boxes[0].index}"
+            )
         self.torch = torch_module()
         self.network, self.recipe, self.mode, self.normalize = network, recipe, mode, normalize
         self.micro_batch = micro_batch or recipe.batch_size

@@ -49,6 +49,11 @@ class Rule:
     any_activation: ClassVar[bool] = False
     #: Whether the targets are numbers, of which ``network.classes`` bins are made, not classes.
     numeric: ClassVar[bool] = False
+    #: Whether black boxes may stand between the layers; if not, why, to follow a comma.
+    takes_boxes: ClassVar[bool] = True
+    #: Whether its layers have a ``local_loss`` that a box in front of them may learn from.
+    teaches_boxes: ClassVar[bool] = False
+    why_no_boxes: ClassVar[str] = "whose layers take in more than the output of the one below"
     #: Whether each layer scores the classes in one pass (``vote``), so that layers can be left
     #: out of a prediction; see ``ffedge.reading``.
     layers_vote: ClassVar[bool] = False
@@ -193,6 +198,8 @@ def refuse_fields(name: str, network: Network) -> None:
 class ScoreRule(Rule):
     """Rules where a layer itself scores classes or bins: one pass, no negative data."""
 
+    teaches_boxes: ClassVar[bool] = True
+
     def scores(self, run: Any, layer: Any, rows: int) -> None:
         """Write the layer's class scores to ``run.scores``."""
         raise TypeError(f"{type(self).__name__} has no scores")
@@ -207,6 +214,12 @@ class ScoreRule(Rule):
 
     def learn(self, run: Any, layer: Any, rows: int) -> None:
         """Update the rule's own parameters from ``run.errors``; after ``delta``."""
+
+    def local_loss(self, run: Any, layer: Any, rows: int) -> float:
+        """What the layer's activity costs, in nats, mean of the rows; only workspace changes."""
+        self.scores(run, layer, rows)
+        loss, _ = self.errors(run, rows, np.float32(1))
+        return float(loss) / rows
 
     def vote_cost(self, network: Network, index: int) -> int:
         """A product with a matrix of one row per class."""
@@ -223,6 +236,8 @@ class ScoreRule(Rule):
         layers = run.layers[run.first : run.last_active + 1]
         scale = np.float32(layers[0].delta_rate())
         for layer in layers:
+            if layer.active and layer.box is not None:
+                layer.box.learn(run, layer, x, count)
             layer.forward(x, count)
             if layer.active:
                 self.scores(run, layer, count)

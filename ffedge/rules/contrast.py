@@ -205,7 +205,7 @@ class Contrast(Rule):
 
     def normalize_input(self, run: Any, rows: int) -> None:
         """Divide each row, label and all, by its root mean square."""
-        width = run.network.layers[0].in_features
+        width = run.network.entering(0)
         normalize.normalize_rows(run.input, rows, width, run.input_length)
 
     def train_batch(self, run: Any, count: int) -> None:

@@ -54,6 +54,8 @@ class FastWeights(Rule):
     first_vote: float = 0.5
     smoothing: float = 0.05
     name: ClassVar[str] = "fast-weights"
+    takes_boxes: ClassVar[bool] = False
+    why_no_boxes: ClassVar[str] = "whose layers take in a sample step by step"
     no_streaming: ClassVar[str] = "whose recurrent products want a layer whole at every step"
 
     def __post_init__(self) -> None:

@@ -66,6 +66,8 @@ class TopDown(Rule):
     peer: float = 0.03
     head_gain: float = 20.0
     name: ClassVar[str] = "top-down"
+    takes_boxes: ClassVar[bool] = False
+    why_no_boxes: ClassVar[str] = "whose layers also take in the one above"
     rows_per_sample: ClassVar[int] = 2
     no_layerwise: ClassVar[str] = "whose layers drive each other at every step"
     no_streaming: ClassVar[str] = "which needs them all at every step"

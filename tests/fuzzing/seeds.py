@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 
 from ffedge.activations import Leaky, StudentT
+from ffedge.boxes import BlackBox, FrozenNetwork, Quantizer
 from ffedge.buffers import model_needs, plan_training
+from ffedge.export.onnx_writer import Graph, to_bytes
 from ffedge.fields import Fields
 from ffedge.firmware.elf32_file import CODE, DATA, OBJECT, READ_ONLY, OutSection, OutSymbol
 from ffedge.firmware.elf32_file import write_elf as write_elf32
@@ -51,6 +53,8 @@ _NETWORKS = (
     Network.dense(4, (16, 5), 2, hinton(), normalize_input=True),
     Network.dense(6, (16, 8), 3, precision="int8", input_parts=2),
     Network.dense(4, (16,), 2, Readout(frozen=True, seed=5)),
+    Network.dense(5, (16, 9), 2, boxes={0: Quantizer(6), 1: BlackBox(title="adc", width=20)}),
+    Network.dense(5, (16, 9), 2, Group(), boxes={1: FrozenNetwork((7, 8), 3)}),
     Network.dense(
         6,
         (16, 4),
@@ -137,6 +141,21 @@ def npy_bytes(array: np.ndarray[Any, Any], version: tuple[int, int] = (1, 0)) ->
     stream = io.BytesIO()
     np.lib.format.write_array(stream, array, version)
     return stream.getvalue()
+
+
+@cache
+def graphs() -> list[Seed]:
+    """Black boxes in ONNX: a product with a ReLU, and one with shapes left open."""
+    made = []
+    for width in (4, "W"):
+        graph = Graph("box")
+        x = graph.add_input("rows", "float32", ("N", width))
+        matrix = graph.add_constant("A", np.eye(4, 3, dtype=np.float32))
+        y = graph.add_node("Relu", [graph.add_node("MatMul", [x, matrix])])
+        y = graph.add_node("Gather", [y, graph.add_constant("order", np.arange(3))], axis=1)
+        graph.add_output(y, "float32", ("N", 3))
+        made.append(Seed("onnx", to_bytes(graph)))
+    return made
 
 
 @cache

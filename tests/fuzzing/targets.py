@@ -1,7 +1,6 @@
 """Every reader of files from outside, as a function of bytes that raises nothing but FFEdgeError.
 
-Black boxes in ONNX are not read yet; their reader belongs here when it is there. Libraries of
-kernels are parsed and never loaded.
+Libraries of kernels are parsed and never loaded, black boxes in ONNX checked and never run.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from ffedge.errors import DataError, FFEdgeError
 from ffedge.firmware.elf32 import Program
 from ffedge.firmware.object32 import Object32
 from ffedge.firmware.store import newest
+from ffedge.interop.onnx_box import check_onnx
 from ffedge.kernels import library_file
 from ffedge.model_file import load_model
 from ffedge.network import Network
@@ -223,6 +223,11 @@ def run_inspect(data: bytes) -> None:
 _NO_JSON = object()
 
 
+def read_onnx_box(data: bytes) -> None:
+    """Everything that is looked at before ONNX Runtime gets the file."""
+    check_onnx(data, "a.onnx")
+
+
 def _json(data: bytes) -> object:
     try:
         return json.loads(data)
@@ -272,6 +277,8 @@ def targets() -> dict[str, Target]:
     }
     if importlib.util.find_spec("ffedge.checkpoint_store") is not None:
         found["checkpoint"] = Target(read_checkpoint, seeds.states)
+    if importlib.util.find_spec("onnx") is not None:
+        found["onnx-box"] = Target(read_onnx_box, seeds.graphs)
     return found
 
 
