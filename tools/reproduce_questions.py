@@ -52,7 +52,7 @@ class Question:
     activation: Activation = RELU
     hidden: tuple[int, ...] = (500, 500)
     fields: tuple[Fields, ...] | None = None
-    rate: float = 0.001
+    rate: float = 0.003
     peer: float = 0.03
 
     def network(self, data: Dataset) -> Network:
@@ -133,7 +133,7 @@ RUNS: dict[str, Question] = {
     "local": Question(Regions(), hidden=_LOCAL, fields=WINDOWS),
     "local-whole": Question(hidden=_LOCAL, fields=WINDOWS),
     "local-blocks": Question(Regions(count=10)),
-    "signed": Question(Signed()),
+    "signed": Question(Signed(), rate=0.001),
 }
 
 
