@@ -12,6 +12,7 @@ from .kernels.simd import PANELS, ROWS
 from .layers import activity
 from .network import Network
 from .plan import END, Need, Plan, place
+from .reading import Reading, default_reading
 from .recipe import Recipe
 from .replay import replay_needs
 from .scaling import Scaler
@@ -263,10 +264,13 @@ def check_training(
             )
 
 
-def plan_prediction(network: Network, batch: int, budget: int | None = None) -> Plan:
+def plan_prediction(
+    network: Network, batch: int, budget: int | None = None, reading: Reading | None = None
+) -> Plan:
     """Every buffer that prediction in batches of ``batch`` samples needs.
 
-    Raises BudgetError as ``plan_training``, ConfigError for a batch below 1.
+    reading: how the network is read out; None: by ``default_reading``. Raises BudgetError as
+    ``plan_training``, ConfigError for a batch below 1.
     """
     if batch < 1:
         raise ConfigError(f"plan_prediction: expected a batch of at least 1 sample, got {batch}")
@@ -275,7 +279,9 @@ def plan_prediction(network: Network, batch: int, budget: int | None = None) -> 
         step = buffers_int8.step_needs(network, batch, stages)
     else:
         step = _step_needs(network, batch, batch, stages)
-    plan = place([*model_needs(network), *step])
+    own = (reading or default_reading(network)).workspace(network, batch)
+    read = (Need(f"reading.{name}", spec, "workspace") for name, spec in own.items())
+    plan = place([*model_needs(network), *step, *read])
     if budget is not None:
         plan.check(budget, "Lower the batch size (--batch-size).")
     return plan

@@ -12,25 +12,19 @@ import numpy as np
 
 from .arena import Arena
 from .buffers import parameters
+from .fetching import ALL_ROWS, Fetched, bring, bring_batch, choose, grid_for
 from .kernels import activations, batch, dense, normalize, random
-from .kernels import shift as shifted
 from .network import Network
 from .optimizers import SGD
 from .recipe import Recipe
-from .scaling import LIMIT
-from .shifts import STREAM, Grid, grid_of
 from .sources import Dataset
 from .streamer import Streamer
 from .streaming import bounds
 
 if TYPE_CHECKING:
-    from .run_int8 import Int8Run
+    pass
 
 Array = np.ndarray[Any, Any]
-
-_ALL_ROWS = np.empty(0, np.int32)
-_NO_LABELS = np.empty(0, np.int32)
-_LIMIT = np.float32(LIMIT)
 
 
 class Visits(Protocol):
@@ -56,17 +50,6 @@ class Visits(Protocol):
 def bound_params(arena: Arena, network: Network, index: int, suffix: str) -> dict[str, Array]:
     """A layer's parameters by name, as views of the buffers of that suffix."""
     return {name: arena[f"layer{index}.{name}{suffix}"] for name in parameters(network, index)}
-
-
-def choose(run: Run | Int8Run, data: Dataset, first: int, count: int, shuffle: int | None) -> Array:
-    """Put the numbers of samples first..first+count-1 (of permutation ``shuffle``) and their labels
-    into ``run.chosen`` and ``run.labels``; the data's own rows as the kernels take them.
-    """
-    subset = _ALL_ROWS if data.rows is None else data.rows
-    seed = 0 if shuffle is None else shuffle
-    batch.choose_rows(first, count, data.n_samples, seed, shuffle is not None, run.chosen)
-    batch.fetch_labels(data.labels, subset, run.chosen, count, run.labels)
-    return subset
 
 
 class LayerRun:
@@ -136,6 +119,10 @@ class LayerRun:
     def gate(self, rows: int) -> None:
         """Turn ``delta`` from an error by ``out`` (not yet normalised) into one by the sums."""
         self.activation.gate(self.delta, rows, self.width, self.out, self.sums)
+
+    def vote(self, rows: int) -> None:
+        """Add what the layer says about the classes to ``run.total``; see ``Rule.vote``."""
+        self._run.network.rule.vote(self._run, self, rows)
 
     def measure(self, rows: int) -> None:
         """``length`` = sum of squares of each row of ``out``."""
@@ -277,9 +264,7 @@ class Run:
         self.factor = 1.0
         self.seed = recipe.seed if recipe is not None else 0
         self.samples_seen = 0
-        self._fetched: tuple[Array, Array] = (_NO_LABELS, _ALL_ROWS)
-        #: How these samples move, None: they do not.
-        self._grid: Grid | None = None
+        self._fetched = Fetched(ALL_ROWS)
         for layer in self.layers:
             network.rule.begin(self, layer)
 
@@ -356,43 +341,28 @@ class Run:
 
         moved: by up to the recipe's shift, where it has one; see ``ffedge.shifts``.
         """
-        if moved and self.recipe is not None and self.recipe.shift:
-            self._grid = grid_of(self.recipe.shift, data.feature_shape)
-            self._fetched = (data.features, choose(self, data, first, count, shuffle))
-            self.fetch_again(count)
-            return
         if self.visits is not None:
             self.visits.begin()
-        self._grid = None
-        subset = _ALL_ROWS if data.rows is None else data.rows
-        seed = 0 if shuffle is None else shuffle
-        batch.fetch_batch(
-            data.features, data.labels, subset, first, count, data.n_samples, seed,
-            shuffle is not None, self.mean, self.gain, _LIMIT,
-            self.chosen, self.labels, self.input,
-        )  # fmt: skip
-        self._fetched = (data.features, subset)
+        grid = grid_for(self, data, moved)
+        if grid is None:
+            self._fetched = bring_batch(self, data, first, count, shuffle)
+        else:
+            subset = choose(self, data, first, count, shuffle)
+            self._fetched = Fetched(data.features, subset, grid)
+            bring(self, self._fetched, count)
         self._normalize_input(count)
 
     def fetch_features(self, features: Array, first: int, count: int) -> None:
         """Bring rows first..first+count-1 of unlabelled data into the input."""
         batch.choose_rows(first, count, len(features), 0, False, self.chosen)
-        self._fetched, self._grid = (features, _ALL_ROWS), None
+        self._fetched = Fetched(features)
         self.fetch_again(count)
 
     def fetch_again(self, count: int) -> None:
         """Bring the last fetched features into the input once more, moved as they were."""
         if self.visits is not None:
             self.visits.begin()
-        features, subset = self._fetched
-        scale = (self.mean, self.gain, _LIMIT)
-        if self._grid is None:
-            batch.fetch(features, subset, self.chosen, count, *scale, self.input)
-        else:
-            shifted.fetch_shifted(
-                features, subset, self.chosen, count, *scale, *self._grid,
-                self.seed ^ STREAM, self.samples_seen, self.input,
-            )  # fmt: skip
+        bring(self, self._fetched, count)
         self._normalize_input(count)
 
     def _normalize_input(self, count: int) -> None:

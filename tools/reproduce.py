@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import reproduce_questions
+import reproduce_reading
 from datasets import folder
 
 from ffedge.cli.progress import ProgressLine
@@ -132,6 +133,7 @@ RUNS: dict[str, Reproduction] = {
         Recipe(Momentum(0.0005, 0.9, 0.02), batch_size=100, epochs=60, scaling="global"),
     ),
     **reproduce_questions.RUNS,
+    **reproduce_reading.RUNS,
 }  # fmt: skip
 
 

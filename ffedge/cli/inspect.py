@@ -72,6 +72,7 @@ def describe_model(model: Model) -> dict[str, Any]:
         "feature_shape": list(model.feature_shape),
         "feature_names": model.feature_names and list(model.feature_names),
         "bytes": model.nbytes,
+        "reading": None if model.reading is None else model.reading.text,
         "params": params,
         # JSON has no NaN and no infinity, which Python's json reads and writes all the same.
         "training": json.loads(json.dumps(model.training), parse_constant=lambda _: None),
@@ -106,6 +107,8 @@ def _model_text(report: dict[str, Any]) -> str:
     for name in ("activations", "fields"):
         if report[name] is not None:
             lines.insert(2, f"{name:<10} {', '.join(map(_object_text, report[name]))}")
+    if report["reading"] is not None:
+        lines.append(f"reading    {report['reading']}")
     for key, value in report["training"].items():
         if key.endswith("_accuracy") and isinstance(value, float):
             name = show_text(key.removesuffix("_accuracy"))

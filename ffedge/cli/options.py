@@ -14,6 +14,7 @@ from ..defaults import choose_optimizer
 from ..errors import ConfigError
 from ..layers import PRECISIONS
 from ..optimizers import OPTIMIZERS, named_optimizer
+from ..reading import FORMS, named_reading
 from ..recipe import SCHEDULES, Recipe
 from ..rules import NAMED_RULES
 from ..scaling import KINDS
@@ -55,6 +56,7 @@ def shift(text: str) -> Shift:
 
 
 bytes_argument = argument(parse_bytes)
+reading_argument = argument(named_reading)
 widths_argument = argument(widths)
 shift_argument = argument(shift)
 
@@ -72,6 +74,15 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", metavar="FOLDER", help="where to look for mnist and the like")
     parser.add_argument("--cache-dir", metavar="FOLDER",
                         help="folder for the temporary file of compressed data")  # fmt: skip
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """How the network is read out."""
+    parser.add_argument(
+        "--reading", metavar="READING", type=reading_argument,
+        help=f"{', '.join(FORMS)}; layers count from 0 (default: as the model file says, see "
+             "`ffedge reading`, or everything)",
+    )  # fmt: skip
 
 
 def read_data(options: argparse.Namespace, line: ProgressLine) -> tuple[Dataset, Dataset | None]:

@@ -16,7 +16,7 @@ from ..model import Model
 from ..predict import Predictor
 from ..sources import load_features
 from .model_argument import add_model, open_model
-from .options import bytes_argument
+from .options import add_reading, bytes_argument
 
 NAME = "predict"
 HELP = "Predict the labels of samples, as csv or JSON."
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "data", metavar="DATA",
         help="samples: .npy, .npz or .csv, with or without labels, or digits",
     )  # fmt: skip
+    add_reading(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="csv file (default: stdout)")
     parser.add_argument("--probabilities", action="store_true", help="one column per class beside")
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="default: 64")
@@ -47,7 +48,9 @@ def run(options: argparse.Namespace) -> int:
         options.data, width=model.network.features, names=model.feature_names,
         data_dir=options.data_dir, cache_dir=options.cache_dir,
     )  # fmt: skip
-    predictor = Predictor(model, batch=options.batch_size, budget=options.budget)
+    predictor = Predictor(
+        model, batch=options.batch_size, budget=options.budget, reading=options.reading
+    )
     if options.json:
         print(json.dumps(_as_json(model, predictor, features, options.probabilities)))
         return 0
@@ -84,5 +87,8 @@ def _as_json(
     if with_chances:
         report["probabilities"] = chances
     return report | {
+        "reading": predictor.reading.text,
+        "multiply_adds": predictor.multiply_adds / max(predictor.samples, 1),
+        "multiply_adds_share": predictor.share,
         "planned_bytes": predictor.plan.peak, "process_peak_bytes": process_peak_bytes(),
     }  # fmt: skip

@@ -113,6 +113,15 @@ class Graph:
         self._nodes.append(b"".join(parts))
         return output
 
+    def add_top(self, value: str, count: int) -> tuple[str, str]:
+        """Append a TopK along axis 1: the ``count`` largest, from the largest on, and their places.
+
+        Ties go to the lower place.
+        """
+        wanted = self.add_constant(f"count_{count}", np.array([count]))
+        values = self.add_node("TopK", [value, wanted], unused=1, axis=1)
+        return values, f"{values}.1"
+
     def add_cast(self, value: str, dtype: str, output: str | None = None) -> str:
         """Append a Cast of ``value`` to ``dtype``, such as "int32"."""
         if dtype not in _TYPES:

@@ -44,6 +44,31 @@ class Rule:
     #: Whether layers may have another activation than the ReLU, whose derivative the kernels of
     #: a rule may have built in.
     any_activation: ClassVar[bool] = False
+    #: Whether each layer scores the classes in one pass (``vote``), so that layers can be left
+    #: out of a prediction; see ``ffedge.reading``.
+    layers_vote: ClassVar[bool] = False
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether a class's score is the goodness of its label in the input."""
+        return False
+
+    @property
+    def has_heads(self) -> bool:
+        """Whether some layers have a softmax head on the activity of a neutral label."""
+        return False
+
+    def label_begin(self, network: Network) -> int | None:
+        """The first of C inputs of which a label sets its own; None where it is something else."""
+        return None
+
+    def vote_cost(self, network: Network, index: int) -> int:
+        """Multiply-adds of layer ``index``'s own word on the classes, for one row."""
+        return 0
+
+    def vote(self, run: Any, layer: Any, rows: int) -> None:
+        """Add the layer's log-probabilities to ``run.total``; where ``layers_vote``."""
+        raise TypeError(f"{type(self).__name__} has no votes")
 
     def label_inputs(self, classes: int) -> int:
         """Inputs that the first layer has beyond the features."""
@@ -128,6 +153,7 @@ class ClassRule(Rule):
     """
 
     smoothing: float = 0.05
+    layers_vote: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.smoothing <= 0.9:
@@ -145,6 +171,15 @@ class ClassRule(Rule):
 
     def learn(self, run: Any, layer: Any, rows: int) -> None:
         """Update the rule's own parameters from ``run.errors``; after ``delta``."""
+
+    def vote_cost(self, network: Network, index: int) -> int:
+        """A product with a matrix of one row per class."""
+        return network.classes * network.layers[index].out_features
+
+    def vote(self, run: Any, layer: Any, rows: int) -> None:
+        """Log-softmax of ``scores``."""
+        self.scores(run, layer, rows)
+        classes.add_log_probabilities(run.scores, rows, np.float32(1.0), run.total)
 
     def train_batch(self, run: Any, count: int) -> None:
         """Forward, local error, update, normalise: layer by layer, nothing is looked back at."""
@@ -173,8 +208,7 @@ class ClassRule(Rule):
         layers = run.layers[: run.last_active + 1]
         for layer in layers:
             layer.forward(x, count)
-            self.scores(run, layer, count)
-            classes.add_log_probabilities(run.scores, count, np.float32(1.0), run.total)
+            self.vote(run, layer, count)
             if layer is not layers[-1]:
                 layer.normalize(count)
                 x = layer.out

@@ -124,6 +124,20 @@ class Contrast(Rule):
         """What the label encoding adds."""
         return 0 if self.label is None else self.label.inputs(classes)
 
+    @property
+    def reads_labels(self) -> bool:
+        """Where a label enters."""
+        return self.label is not None
+
+    @property
+    def has_heads(self) -> bool:
+        """Those that propose hard negatives."""
+        return self.negatives.needs_heads
+
+    def label_begin(self, network: Network) -> int | None:
+        """The label encoding's."""
+        return None if self.label is None else self.label.begin(network)
+
     def _most_terms(self, network: Network) -> int:
         return max(self.goodness.terms(network, i) for i in range(len(network.layers)))
 
@@ -180,12 +194,17 @@ class Contrast(Rule):
         parts = (self.goodness.workspace(network, batch), self.negatives.workspace(network, batch))
         return super().workspace(network, batch) | own | parts[0] | parts[1]
 
+    def show_label(self, run: Any, count: int, shown: Any) -> None:
+        """Class codes ``shown``, or None for the neutral label, into fresh rows of the input."""
+        self._show(run, 0, count, shown)
+
     def _show(self, run: Any, first: int, count: int, shown: Any) -> None:
         """Class codes ``shown``, or None for the neutral label, into rows first.. of the input."""
         if self.label is not None:
             self.label.show(run, first, count, shown)
 
-    def _normalize_input(self, run: Any, rows: int) -> None:
+    def normalize_input(self, run: Any, rows: int) -> None:
+        """Divide each row, label and all, by its root mean square."""
         width = run.network.layers[0].in_features
         normalize.normalize_rows(run.input, rows, width, run.input_length)
 
@@ -218,7 +237,7 @@ class Contrast(Rule):
             self._show(run, count, count, run.shown)
         else:
             self.negatives.make(run, count)
-        self._normalize_input(run, 2 * count)
+        self.normalize_input(run, 2 * count)
 
     def _listen(self, run: Any, rows: int) -> None:
         """Every layer's goodness before any of them learns."""
@@ -256,19 +275,19 @@ class Contrast(Rule):
     def propose(self, run: Any, count: int) -> None:
         """Fill ``run.total`` with the heads' averaged log-probabilities; train active heads."""
         self._show(run, 0, count, None)
-        self._normalize_input(run, count)
+        self.normalize_input(run, count)
         run.total[:count] = 0.0
         layers = run.layers[: run.last_active + 1]
         heads = sum("head" in layer.params for layer in layers)
         x = run.input
         for layer in layers if heads else ():
             layer.forward(x, count)
-            self.goodness.measure(run, layer, count)
+            self.measure(run, layer, count)
             layer.rescale(count)
             x = layer.out
             if "head" not in layer.params:
                 continue
-            readout.readout_scores(x, count, layer.params["head"], run.scores)
+            self.head_scores(run, layer, count)
             share = np.float32(1.0 / heads)
             classes.add_log_probabilities(run.scores, count, share, run.total)
             if layer.active:
@@ -278,6 +297,22 @@ class Contrast(Rule):
                 )
                 layer.step("head", run.errors, count, x)
 
+    def measure(self, run: Any, layer: Any, rows: int) -> None:
+        """The layer's goodness, and to ``layer.length`` what ``rescale`` takes."""
+        self.goodness.measure(run, layer, rows)
+
+    def head_scores(self, run: Any, layer: Any, rows: int) -> None:
+        """Write ``run.scores``: what the head says of the rescaled activity."""
+        readout.readout_scores(layer.out, rows, layer.params["head"], run.scores)
+
+    def collect(self, run: Any, layer: Any, rows: int, column: int, total: Any) -> None:
+        """``measure``, and add the goodness of a layer that votes to a column of ``total``."""
+        self.measure(run, layer, rows)
+        # While only the first layer is trained, it speaks for itself.
+        if layer.index > 0 or run.last_active == 0:
+            terms = self.goodness.terms(run.network, layer.index)
+            kernels.add_goodness(run.goodness, rows, terms, column, total)
+
     def score_batch(self, run: Any, count: int) -> None:
         """Goodness of every label, summed over all layers but the first; one pass per label."""
         for label in range(run.network.classes):
@@ -285,17 +320,13 @@ class Contrast(Rule):
                 run.fetch_again(count)
             run.shown[:count] = label
             self._show(run, 0, count, run.shown)
-            self._normalize_input(run, count)
+            self.normalize_input(run, count)
             run.total[:count, label] = 0.0
             x = run.input
             layers = run.layers[: run.last_active + 1]
             for layer in layers:
                 layer.forward(x, count)
-                self.goodness.measure(run, layer, count)
-                # While only the first layer is trained, it speaks for itself.
-                if layer.index > 0 or run.last_active == 0:
-                    terms = self.goodness.terms(run.network, layer.index)
-                    kernels.add_goodness(run.goodness, count, terms, label, run.total)
+                self.collect(run, layer, count, label, run.total)
                 if layer is not layers[-1]:
                     layer.rescale(count)
                     x = layer.out

@@ -84,6 +84,10 @@ class Group(ClassRule):
         starts = run.arena[f"groups{layer.width}"]
         starts[:] = self.starts(layer.width, len(starts) - 1)
 
+    def vote_cost(self, network: Network, index: int) -> int:
+        """A goodness, no product."""
+        return 0
+
     def scores(self, run: Any, layer: Any, rows: int) -> None:
         """Goodness of each class group; see ``kernels.group``."""
         starts = run.arena[f"groups{layer.width}"]

@@ -11,7 +11,7 @@ from ..activations import Activation
 from ..errors import ConfigError
 from ..kernels import activations, random, side_channel
 from ..tensor import PANEL, TensorSpec, panels
-from .base import Rule
+from .base import Rule, Work
 from .class_step import gradient_of, gradient_specs, step
 from .objectives import OBJECTIVES, CrossEntropy, Objective
 
@@ -51,6 +51,7 @@ class SideChannel(Rule):
     objective: Objective = field(default_factory=CrossEntropy)
     spread: float = 1.0
     name: ClassVar[str] = "side-channel"
+    layers_vote: ClassVar[bool] = True
     parts: ClassVar[dict[str, Any]] = {"objective": OBJECTIVES}
 
     def __post_init__(self) -> None:
@@ -80,6 +81,11 @@ class SideChannel(Rule):
         """The base's buffers and the gradient of the label weights."""
         return super().workspace(network, batch) | gradient_specs(network)
 
+    def work(self, network: Network) -> Work:
+        """Squares, delta and gradient of every class; squares alone in prediction."""
+        products = network.classes * sum(network.hidden)
+        return Work(1, 1, 1, 3 * products, products)
+
     def initialize(self, layer: Any, seed: int) -> None:
         """u starts at N(0, spread**2)."""
         spread = np.float32(self.spread)
@@ -103,6 +109,15 @@ class SideChannel(Rule):
             layer.out, rows, layer.width, layer.params["labels"],
             np.float32(self.objective.sharpness), run.scores,
         )  # fmt: skip
+
+    def vote_cost(self, network: Network, index: int) -> int:
+        """A square for every class and unit."""
+        return network.classes * network.layers[index].out_features
+
+    def vote(self, run: Any, layer: Any, rows: int) -> None:
+        """Every class's goodness, as the objective sees it; of sums that are not yet rectified."""
+        self._score(run, layer, rows)
+        self.objective.vote(run, rows)
 
     def train_batch(self, run: Any, count: int) -> None:
         """Every class's goodness, its error, one update: layer by layer."""
@@ -133,8 +148,7 @@ class SideChannel(Rule):
         layers = run.layers[: run.last_active + 1]
         for layer in layers:
             layer.forward(x, count)
-            self._score(run, layer, count)
-            self.objective.vote(run, count)
+            self.vote(run, layer, count)
             if layer is layers[-1]:
                 self._rectify(layer, count)
             else:
