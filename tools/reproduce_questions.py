@@ -126,7 +126,7 @@ RUNS: dict[str, Question] = {
     "goodness-mean": Question(MeanOfSquares(), peer=0.03 / 500),
     "goodness-unsquared": Question(Sum()),
     "goodness-unsquared-low": Question(Sum(minimise=True)),
-    "goodness-top-k": Question(TopK()),
+    "goodness-top-k": Question(TopK(), rate=0.001),
     "activation-leaky": Question(activation=Leaky()),
     "activation-triangle": Question(activation=Triangle()),
     "activation-student-t": Question(Sum(), StudentT()),
