@@ -19,8 +19,12 @@ from ffedge.sources import load
 from ffedge.trainer import Trainer
 
 OPTIMIZERS = {"sgd": SGD(), "momentum": Momentum(), "adam": Adam()}
-RULES = sorted(NAMED_RULES)
-CASES = list(itertools.product(RULES, OPTIMIZERS, SCHEDULES))
+RULES = ["group", "group-mean", "hinton", "readout", "readout-frozen"]
+#: These with every optimiser and schedule, all others once.
+CASES = [
+    *itertools.product(RULES, OPTIMIZERS, SCHEDULES),
+    *((rule, "adam", "sweep") for rule in sorted(NAMED_RULES.keys() - set(RULES))),
+]
 
 
 def trainer_of(

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import reproduce_questions
 import reproduce_reading
+import reproduce_regression
 from datasets import folder
 
 from ffedge.cli.progress import ProgressLine
@@ -134,6 +135,7 @@ RUNS: dict[str, Reproduction] = {
     ),
     **reproduce_questions.RUNS,
     **reproduce_reading.RUNS,
+    **reproduce_regression.RUNS,
 }  # fmt: skip
 
 

@@ -6,30 +6,45 @@ A rule is a frozen description; ``base.ClassRule`` shows the flow of one batch i
 
 from .base import ClassRule, Rule
 from .contrast import Contrast
+from .fast_weights import FastWeights
 from .goodness import Goodness, MeanOfSquares, Sum, SumOfSquares
 from .goodness_parts import GOODNESS, Regions, Signed, TopK
 from .group import Group
 from .labels import LABELS, Append, Label, Overwrite, Pattern
 from .losses import LOSSES, Loss, Swish, SymBa, Threshold
-from .named import NAMED_RULES, RULES, hinton, named_rule, word_for
+from .named import (
+    ALL_RULES,
+    NAMED_RULES,
+    NUMBER_RULES,
+    RULES,
+    for_numbers,
+    hinton,
+    named_rule,
+    word_for,
+)
 from .negatives import NEGATIVES, HardLabel, LikelyLabel, Negatives, WrongLabel
 from .objectives import OBJECTIVES, CrossEntropy, Logistic, Objective
+from .ordinal import Ordinal
 from .prototypes import Prototypes
 from .readout import Readout
 from .side_channel import SideChannel
+from .top_down import TopDown
 
 __all__ = [
+    "ALL_RULES",
     "GOODNESS",
     "LABELS",
     "LOSSES",
     "NAMED_RULES",
     "NEGATIVES",
+    "NUMBER_RULES",
     "OBJECTIVES",
     "RULES",
     "Append",
     "ClassRule",
     "Contrast",
     "CrossEntropy",
+    "FastWeights",
     "Goodness",
     "Group",
     "HardLabel",
@@ -40,6 +55,7 @@ __all__ = [
     "MeanOfSquares",
     "Negatives",
     "Objective",
+    "Ordinal",
     "Overwrite",
     "Pattern",
     "Prototypes",
@@ -53,8 +69,10 @@ __all__ = [
     "Swish",
     "SymBa",
     "Threshold",
+    "TopDown",
     "TopK",
     "WrongLabel",
+    "for_numbers",
     "hinton",
     "named_rule",
     "word_for",

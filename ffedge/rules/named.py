@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ConfigError
 from .base import Rule
 from .contrast import Contrast
+from .fast_weights import FastWeights
 from .goodness import MeanOfSquares, Sum, SumOfSquares
 from .goodness_parts import Signed, TopK
 from .group import Group
 from .labels import Append
 from .losses import Swish, SymBa
 from .objectives import Logistic
+from .ordinal import Ordinal
 from .prototypes import Prototypes
 from .readout import Readout
 from .side_channel import SideChannel
+from .top_down import TopDown
 
 
 def hinton(label_value: float = 3.0, peer: float = 0.03, head_gain: float = 10.0) -> Contrast:
@@ -35,9 +39,12 @@ RULES: dict[str, Any] = {
     "side-channel": SideChannel,
     "contrast": Contrast,
     "hinton": hinton,
+    "top-down": TopDown,
+    "fast-weights": FastWeights,
+    "ordinal": Ordinal,
 }
 
-#: What the command line and the estimator offer by one word.
+#: What the command line and ``FFClassifier`` offer by one word.
 NAMED_RULES: dict[str, Rule] = {
     "readout": Readout(),
     "readout-frozen": Readout(frozen=True),
@@ -54,14 +61,44 @@ NAMED_RULES: dict[str, Rule] = {
     "hinton-signed": Contrast(Signed()),
     "symba": Contrast(MeanOfSquares(), SymBa(), peer=0.0),
     "swish": Contrast(MeanOfSquares(), Swish(), peer=0.0),
+    "top-down": TopDown(),
+    "fast-weights": FastWeights(),
 }
 
+#: What the command line and ``FFRegressor`` offer by one word, where the targets are numbers.
+NUMBER_RULES: dict[str, Rule] = {
+    "ordinal": Ordinal(),
+    "ordinal-group": Ordinal(Group(smoothing=0.0)),
+}
 
-def named_rule(name: str) -> Rule:
-    """The rule of that name; ConfigError if there is none."""
-    if name not in NAMED_RULES:
-        raise ConfigError(f"rule: expected one of {', '.join(NAMED_RULES)}, got {name!r}")
-    return NAMED_RULES[name]
+ALL_RULES = NAMED_RULES | NUMBER_RULES
+
+#: Rules for classes, and what stands for them where the target is a number.
+_FOR_NUMBERS = {"readout": "ordinal", "group": "ordinal-group"}
+
+
+def named_rule(name: str, known: Mapping[str, Rule] = NAMED_RULES) -> Rule:
+    """The rule of that name among the known ones; ConfigError if there is none."""
+    if name not in known:
+        raise ConfigError(f"rule: expected one of {', '.join(known)}, got {name!r}")
+    return known[name]
+
+
+def for_numbers(word: str) -> str:
+    """The word of a rule that predicts numbers: ``word`` itself, or what stands for it.
+
+    >>> for_numbers("readout"), for_numbers("ordinal-group")
+    ('ordinal', 'ordinal-group')
+
+    Raises ConfigError for a rule that knows classes only.
+    """
+    found = _FOR_NUMBERS.get(word, word)
+    if found not in NUMBER_RULES:
+        raise ConfigError(
+            f"regression: expected one of the rules {', '.join(NUMBER_RULES)}, got {word}, which "
+            "knows classes only"
+        )
+    return found
 
 
 def word_for(rule: Rule) -> str:
@@ -70,5 +107,5 @@ def word_for(rule: Rule) -> str:
     >>> word_for(hinton())
     'hinton'
     """
-    words = [word for word, known in NAMED_RULES.items() if known == rule]
+    words = [word for word, known in ALL_RULES.items() if known == rule]
     return words[0] if words else rule.name
