@@ -52,7 +52,7 @@ class Question:
     activation: Activation = RELU
     hidden: tuple[int, ...] = (500, 500)
     fields: tuple[Fields, ...] | None = None
-    rate: float = 0.001
+    rate: float = 0.003
     peer: float = 0.03
 
     def network(self, data: Dataset) -> Network:
@@ -126,14 +126,14 @@ RUNS: dict[str, Question] = {
     "goodness-mean": Question(MeanOfSquares(), peer=0.03 / 500),
     "goodness-unsquared": Question(Sum()),
     "goodness-unsquared-low": Question(Sum(minimise=True)),
-    "goodness-top-k": Question(TopK()),
+    "goodness-top-k": Question(TopK(), rate=0.001),
     "activation-leaky": Question(activation=Leaky()),
     "activation-triangle": Question(activation=Triangle()),
     "activation-student-t": Question(Sum(), StudentT()),
     "local": Question(Regions(), hidden=_LOCAL, fields=WINDOWS),
     "local-whole": Question(hidden=_LOCAL, fields=WINDOWS),
     "local-blocks": Question(Regions(count=10)),
-    "signed": Question(Signed()),
+    "signed": Question(Signed(), rate=0.001),
 }
 
 
