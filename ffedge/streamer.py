@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from queue import SimpleQueue
 
 from .arena import Arena
@@ -48,6 +50,15 @@ class Streamer:
         self._thread: _Thread | None = None
 
     # What the run says
+
+    @contextmanager
+    def only_reading(self) -> Iterator[None]:
+        """No layer changes inside."""
+        self.learning = False
+        try:
+            yield
+        finally:
+            self.learning = True
 
     def begin(self) -> None:
         """A pass begins; the one before is over."""

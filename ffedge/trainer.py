@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -378,7 +378,7 @@ class Trainer:
     def account(self, data: Dataset) -> Score:
         """``evaluate`` with all figures."""
         score = score_of(self.network)
-        with self._not_learning():
+        with nullcontext() if self._streamer is None else self._streamer.only_reading():
             for first in range(0, data.n_samples, self.run.capacity):
                 count = min(self.run.capacity, data.n_samples - first)
                 self.run.fetch(data, first, count)
@@ -386,16 +386,3 @@ class Trainer:
                 self.run.score_batch(count)
                 score.add(self.run, count)
         return score
-
-    @contextmanager
-    def _not_learning(self) -> Iterator[None]:
-        """Streamed layers are only read inside."""
-        streamer = self._streamer
-        if streamer is None:
-            yield
-            return
-        streamer.learning = False
-        try:
-            yield
-        finally:
-            streamer.learning = True
