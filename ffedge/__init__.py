@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .network import Network
     from .predict import Predictor
     from .recipe import Recipe
+    from .regressor import FFRegressor
     from .sources import load
     from .trainer import Trainer
 
@@ -40,6 +41,7 @@ _HOMES = {
     "ExportError": "errors",
     "FFClassifier": "estimator",
     "FFEdgeError": "errors",
+    "FFRegressor": "regressor",
     "MissingDependencyError": "errors",
     "Model": "model",
     "Network": "network",
@@ -62,6 +64,7 @@ __all__ = [
     "ExportError",
     "FFClassifier",
     "FFEdgeError",
+    "FFRegressor",
     "MissingDependencyError",
     "Model",
     "Network",

@@ -49,9 +49,11 @@ def kept_state(network: Network, recipe: Recipe, index: int) -> dict[str, Tensor
 
 
 def scaler_needs(network: Network) -> Iterator[Need]:
-    """The input's mean and gain."""
+    """The input's mean and gain, and what the rule keeps for the network as a whole."""
     for name in ("mean", "gain"):
         yield Need(f"input.{name}", TensorSpec((network.features,), "float32"), "weights")
+    for name, spec in network.rule.shared_params(network).items():
+        yield Need(name, spec, "weights")
 
 
 def model_needs(network: Network) -> Iterator[Need]:

@@ -39,39 +39,39 @@ def check_features(estimator: Any, X: Any, *, reset: bool) -> Array:
         dtypes = [np.float32, np.uint8, np.int8, np.int16]
         with np.errstate(over="ignore"):  # what overflows is infinite, and refused as such
             return cast(Array, validate_data(estimator, X, dtype=dtypes, order="C", reset=reset))
-    names = getattr(X, "columns", None)
+    names, where = getattr(X, "columns", None), type(estimator).__name__
     try:
         array = np.asarray(X)
     except ValueError as error:
-        raise DataError(f"FFClassifier: expected rows of equal length, got {error}") from None
+        raise DataError(f"{where}: expected rows of equal length, got {error}") from None
     if array.ndim != 2:
         raise DataError(
-            f"FFClassifier: expected X of shape (samples, features), got {array.shape}; "
+            f"{where}: expected X of shape (samples, features), got {array.shape}; "
             "reshape a single sample to (1, features)"
         )
     if 0 in array.shape:
         raise DataError(
-            f"FFClassifier: expected at least 1 sample and 1 feature, got X of shape {array.shape}"
+            f"{where}: expected at least 1 sample and 1 feature, got X of shape {array.shape}"
         )
     if not reset and array.shape[1] != estimator.n_features_in_:
         raise DataError(
-            f"FFClassifier: expected {estimator.n_features_in_} features, got {array.shape[1]}"
+            f"{where}: expected {estimator.n_features_in_} features, got {array.shape[1]}"
         )
     known = getattr(estimator, "feature_names_in_", None)
     if not reset and names is not None and known is not None and list(names) != list(known):
         raise DataError(
-            f"FFClassifier: expected columns {list(known)[:8]} in this order, got {list(names)[:8]}"
+            f"{where}: expected columns {list(known)[:8]} in this order, got {list(names)[:8]}"
         )
     if array.dtype.kind == "c":
-        raise DataError("FFClassifier: expected real numbers in X, got complex ones")
+        raise DataError(f"{where}: expected real numbers in X, got complex ones")
     if array.dtype not in (np.uint8, np.int8, np.int16):
         try:
             with np.errstate(over="ignore"):  # what overflows is refused below
                 array = array.astype(np.float32, copy=False)
         except (TypeError, ValueError) as error:
-            raise DataError(f"FFClassifier: expected numbers in X, got {error}") from None
+            raise DataError(f"{where}: expected numbers in X, got {error}") from None
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise DataError("FFClassifier: expected finite numbers in X, got NaN or infinity")
+        raise DataError(f"{where}: expected finite numbers in X, got NaN or infinity")
     if reset:
         estimator.n_features_in_ = array.shape[1]
         estimator.__dict__.pop("feature_names_in_", None)
@@ -129,6 +129,39 @@ def check_labels(y: Any, count: int, classes: Array | None = None) -> tuple[Arra
             "add_classes makes room for new ones"
         )
     return np.array([places[label] for label in found.tolist()], np.int32)[codes], classes
+
+
+def check_targets(y: Any, count: int, where: str) -> Array:
+    """Finite numbers float64 (count,) to be predicted; ValueError for anything else."""
+    if y is None:
+        # scikit-learn's checks look for the second half of these words.
+        raise DataError(
+            f"{where}: expected targets, got none; it requires y to be passed, but the target y "
+            "is None"
+        )
+    if "sklearn" in sys.modules:
+        from sklearn.utils.validation import column_or_1d
+
+        y = column_or_1d(y, warn=True)
+    targets = np.asarray(y)
+    if targets.ndim == 2 and targets.shape[1] == 1:
+        targets = targets[:, 0]
+    if targets.ndim != 1:
+        raise DataError(f"{where}: expected y of shape (samples,), got {targets.shape}")
+    if targets.dtype.kind not in "biufO":
+        raise DataError(f"{where}: expected real numbers in y, got {targets.dtype}")
+    try:
+        targets = targets.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where}: expected numbers in y, got {error}") from None
+    with np.errstate(over="ignore"):  # what overflows is refused
+        if not np.isfinite(targets.astype(np.float32)).all():
+            raise DataError(
+                f"{where}: expected finite numbers within float32 in y, got NaN or infinity"
+            )
+    if len(targets) != count:
+        raise DataError(f"{where}: expected {count} targets, one per row of X, got {len(targets)}")
+    return targets
 
 
 def check_label(y: Any, classes: Array) -> int:
@@ -197,7 +230,9 @@ def _unique(labels: Array) -> tuple[Array, Array]:
     return found, codes
 
 
-def fill_sample(x: Any, names: Sequence[Any] | None, out: Array) -> None:
+def fill_sample(
+    x: Any, names: Sequence[Any] | None, out: Array, where: str = "FFClassifier"
+) -> None:
     """Write one sample, a mapping of ``names`` to numbers or a sequence of numbers, into ``out``.
 
     out: float32 (features,). Raises DataError for other names, another count, NaN and infinity.
@@ -206,50 +241,53 @@ def fill_sample(x: Any, names: Sequence[Any] | None, out: Array) -> None:
         if isinstance(x, Mapping):
             if names is None:
                 raise DataError(
-                    f"FFClassifier: expected a sequence of {len(out)} numbers, got a mapping, and "
+                    f"{where}: expected a sequence of {len(out)} numbers, got a mapping, and "
                     "the model was trained without column names"
                 )
             unknown = sorted(set(x) ^ set(names), key=str)[:5]
             if unknown:
                 raise DataError(
-                    f"FFClassifier: expected the {len(out)} columns of the first sample, got "
+                    f"{where}: expected the {len(out)} columns of the first sample, got "
                     f"others: {unknown} are missing or new"
                 )
             x = [x[name] for name in names]
         if len(x) != len(out):
-            raise DataError(f"FFClassifier: expected {len(out)} numbers, got {len(x)}")
+            raise DataError(f"{where}: expected {len(out)} numbers, got {len(x)}")
         if isinstance(x, str | bytes) or len(out) == 0:
-            raise DataError(f"FFClassifier: expected a mapping or a sequence of numbers, got {x!r}")
+            raise DataError(f"{where}: expected a mapping or a sequence of numbers, got {x!r}")
         with np.errstate(over="ignore"):  # what overflows is refused below
             out[:] = x
     except DataError:
         raise
     except (TypeError, ValueError) as error:
-        raise DataError(f"FFClassifier: expected {len(out)} numbers, got {error}") from None
+        raise DataError(f"{where}: expected {len(out)} numbers, got {error}") from None
     if not np.isfinite(out).all():
-        raise DataError("FFClassifier: expected finite numbers, got NaN or infinity in x")
+        raise DataError(f"{where}: expected finite numbers, got NaN or infinity in x")
 
 
-def whole(name: str, value: Any) -> int:
-    """``value`` as an int; ConfigError, naming the parameter, if it is no whole number."""
+def whole(name: str, value: Any, where: str = "FFClassifier") -> int:
+    """``value`` as an int; ConfigError, naming the parameter, if it is no whole number.
+
+    where: the estimator, for the message; likewise below.
+    """
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise ConfigError(f"FFClassifier: expected {name} a whole number, got {value!r}")
+        raise ConfigError(f"{where}: expected {name} a whole number, got {value!r}")
     return int(value)
 
 
-def widths_of(sizes: Any) -> list[int]:
+def widths_of(sizes: Any, where: str = "FFClassifier") -> list[int]:
     """Layer widths from one whole number or several; ConfigError for anything else."""
     try:
         several = [sizes] if isinstance(sizes, int | np.integer) else list(sizes)
-        return [whole("hidden_layer_sizes", size) for size in several]
+        return [whole("hidden_layer_sizes", size, where) for size in several]
     except (TypeError, ConfigError):
         raise ConfigError(
-            "FFClassifier: expected hidden_layer_sizes as whole numbers such as (500, 500), "
+            f"{where}: expected hidden_layer_sizes as whole numbers such as (500, 500), "
             f"got {sizes!r}"
         ) from None
 
 
-def seed_of(random_state: Any) -> int:
+def seed_of(random_state: Any, where: str = "FFClassifier") -> int:
     """A seed from an int, None (fresh), or a NumPy RandomState or Generator (drawn from it)."""
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
@@ -259,7 +297,7 @@ def seed_of(random_state: Any) -> int:
         return int(random_state.integers(2**32))
     if not isinstance(random_state, int | np.integer):
         raise ConfigError(
-            "FFClassifier: expected random_state a whole number, None, a RandomState or a "
+            f"{where}: expected random_state a whole number, None, a RandomState or a "
             f"Generator, got {random_state!r}"
         )
     return int(random_state) % 2**32

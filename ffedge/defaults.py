@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from .activations import RELU, Activation
@@ -25,6 +27,12 @@ SPARSE = 0.6
 
 #: Widths tried for the two hidden layers, widest first, when a budget is all that is given.
 WIDTHS = (500, 400, 320, 256, 224, 192, 176, 160, 144, 128, 112, 96, 80, 64, 48, 32, 24, 16, 12, 8)
+
+#: Bins of a regression.
+BINS = 16
+
+#: Weight decay of a regression's Adam, and samples up to which it is that.
+DECAY, DECAY_SAMPLES = 0.3, 300
 
 #: Updates that a whole training run should have, about.
 UPDATES = 5_000
@@ -69,16 +77,24 @@ def choose_parts(data: Dataset, scaling: str) -> int:
 
 
 def choose_optimizer(
-    rule: Rule, precision: str, features: int, batch: int, rate: float | None = None
-) -> Optimizer:
+    rule: Rule, precision: str, features: int, batch: int, rate: float | None = None,
+    samples: int | None = None,
+) -> Optimizer:  # fmt: skip
     """Adam in float32; SGD in int8, whose weights hold no moments.
+
+    A regression on few samples gets weight decay, ``DECAY`` up to ``DECAY_SAMPLES`` of them and
+    less in proportion beyond: the noise of its targets would be learned by heart. samples: None
+    for a stream.
 
     The int8 rate depends on the rule. It falls with the number of features, since a step moves a
     unit's sum by rate * features and training diverged beyond about 400, and with batches below
     32 samples, which are noisier.
     """
     if precision == "float32":
-        return named_optimizer("adam", rate)
+        adam = named_optimizer("adam", rate)
+        if rule.numeric and samples is not None:
+            return replace(adam, weight_decay=DECAY * min(1.0, DECAY_SAMPLES / samples))
+        return adam
     if rate is None:
         rate = 0.25
         if isinstance(rule, Group):

@@ -2,51 +2,30 @@
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 
-from .activations import Activation, activation_of
-from .checks import (
-    NotFitted,
-    check_features,
-    check_labels,
-    check_same,
-    seed_of,
-    whole,
-    widths_of,
-)
-from .defaults import (
-    choose_batch,
-    choose_epochs,
-    choose_optimizer,
-    choose_parts,
-    choose_scaling,
-)
-from .drift import Drift, DriftWatch
-from .errors import CheckpointError, ConfigError, DataError
+from .activations import Activation
+from .checks import check_features, check_labels, check_same
+from .defaults import choose_parts
+from .drift import Drift
+from .errors import DataError
 from .fields import Fields
-from .model import Model
-from .model_file import load_model, save_model
-from .network import Network
-from .online import SCALER_SAMPLES, Online, stored_as
-from .optimizers import Optimizer, named_optimizer
-from .predict import score_rows
+from .model import Classes, Model
+from .online_classes import OnlineClasses
+from .optimizers import Optimizer
 from .recipe import Recipe
-from .rules import Rule, named_rule
+from .rules import Rule
 from .shifts import Shift, check_shape, grid_of
-from .sources import Dataset, from_arrays
-from .trainer import Trainer
-from .units import parse_bytes
+from .sources import from_arrays
 
 Array = np.ndarray[Any, Any]
 
 
-class FFClassifier(Online):
+class FFClassifier(OnlineClasses):
     """A multi-layer classifier trained by Forward-Forward, layer by layer, inside a byte budget.
 
     hidden_layer_sizes: widths of the hidden layers, each at least 1.
@@ -135,8 +114,6 @@ class FFClassifier(Online):
         self.warm_start = warm_start
         self.random_state = random_state
 
-    _shape: tuple[int, ...]
-
     # Training
 
     def fit(self, X: Any, y: Any) -> FFClassifier:
@@ -156,120 +133,13 @@ class FFClassifier(Online):
         if recipe.shift:
             grid_of(recipe.shift, data.feature_shape)
         parts = choose_parts(data, recipe.scaling) if self.precision == "int8" else 1
-        network = self._network(data.width, len(classes), parts)
-        old = getattr(self, "_trainer", None)
-        if not (self.warm_start and old is not None and old.network == network):
-            self._begin(network, recipe, classes)
-            self._trainer.learn_scaling(data)
-        else:
-            check_same(self.classes_, classes, "last fit", "set warm_start=False to start afresh")
-            self._resume(network, old.params, recipe, classes)
-        for progress in self._trainer.train(data, tick=float("inf")):
-            self.n_iter_ = progress.epoch
-            self.loss_ = progress.loss
+        self._fit(data, self._network(data.width, len(classes), parts), recipe, classes)
         memory = self._memory
         if memory is not None:
             memory.offer(data.features, data.labels)
         return self
 
-    def _begin(self, network: Network, recipe: Recipe, classes: Array) -> None:
-        budget = None if self.max_memory is None else parse_bytes(self.max_memory)
-        kept = self._kept is not None
-        self._trainer = Trainer(network, recipe, budget=budget, checkpoint=kept)
-        self.classes_ = classes
-        self.plan_ = self._trainer.plan
-        if math.prod(getattr(self, "_shape", (0,))) != network.features:
-            self._shape = (network.features,)
-        self.__dict__.pop("_sample", None)
-        self.drift_: Drift | None = None
-        self._watch = DriftWatch()
-
-    def _resume(
-        self, network: Network, params: dict[str, Array], recipe: Recipe, classes: Array
-    ) -> None:
-        """``_begin``, with these parameters and the scaler that is among them."""
-        self._begin(network, recipe, classes)
-        for name, array in params.items():
-            self._trainer.arena[name][...] = array
-        self._trainer.scaler.count = SCALER_SAMPLES
-
-    def _rule(self) -> Rule:
-        rule = named_rule(self.rule) if isinstance(self.rule, str) else self.rule
-        if not isinstance(rule, Rule):
-            raise ConfigError(f"FFClassifier: expected rule a name or a Rule, got {rule!r}")
-        return rule
-
-    def _network(self, features: int, classes: int, input_parts: int) -> Network:
-        return Network.dense(
-            features, widths_of(self.hidden_layer_sizes), classes, self._rule(),
-            precision=self.precision, input_parts=input_parts, activations=self._activations(),
-            fields=self.fields,
-        )  # fmt: skip
-
-    def _activations(self) -> Activation | list[Activation]:
-        given = self.activation
-        if isinstance(given, str | Activation):
-            return activation_of(given)
-        if not isinstance(given, Sequence):
-            raise ConfigError(
-                f"FFClassifier: expected activation a name, an Activation or a sequence of them, "
-                f"got {given!r:.60}"
-            )
-        return [activation_of(each) for each in given]
-
-    def _recipe(self, data: Dataset) -> Recipe:
-        size = self.batch_size
-        if size == "auto":
-            size = choose_batch(data.n_samples)
-        size = whole("batch_size", size)
-        epochs = self.max_iter
-        if epochs is None:
-            epochs = choose_epochs(data.n_samples, size)
-        scaling = choose_scaling(data) if self.scaling == "auto" else self.scaling
-        size = min(size, data.n_samples)
-        return self._recipe_of(size, epochs, scaling, dtype=data.features.dtype)
-
-    def _recipe_of(
-        self, size: Any, epochs: int, scaling: str, stream: bool = False, dtype: Any = None
-    ) -> Recipe:
-        optimizer, rate, size = self.optimizer, self.learning_rate, whole("batch_size", size)
-        if rate is not None and not isinstance(rate, int | float | np.number):
-            raise ConfigError(f"FFClassifier: expected learning_rate a number, got {rate!r}")
-        if isinstance(optimizer, str):
-            rate = None if rate is None else float(rate)
-            if optimizer == "auto":
-                features = self.n_features_in_
-                optimizer = choose_optimizer(self._rule(), self.precision, features, size, rate)
-            else:
-                optimizer = named_optimizer(optimizer, rate)
-        elif rate is not None:
-            raise ConfigError(
-                f"FFClassifier: expected the rate inside the optimizer {optimizer!r}, got "
-                f"learning_rate={rate!r} as well; leave one of them out"
-            )
-        return Recipe(
-            optimizer=optimizer, batch_size=size,
-            epochs=whole("max_iter", epochs), schedule="sweep" if stream else self.schedule,
-            scaling=scaling, shuffle=bool(self.shuffle), stream=stream,
-            shift=0 if stream else self.shift,
-            replay=whole("replay", self.replay), replay_dtype=stored_as(dtype),
-            seed=seed_of(self.random_state),
-        )  # fmt: skip
-
     # Prediction
-
-    def _scores(self, X: Any) -> Array:
-        if not hasattr(self, "_trainer"):
-            raise NotFitted.error("FFClassifier")
-        return self._score_rows(check_features(self, X, reset=False))
-
-    def _score_rows(self, X: Array) -> Array:
-        trainer = self._trainer
-        return score_rows(trainer.run, X, trainer.recipe.batch_size)
-
-    def _probabilities(self, scores: Array) -> Array:
-        network = self._trainer.network
-        return cast(Array, network.rule.probabilities(network, scores))
 
     def predict(self, X: Any) -> Array:
         """Labels (n,) of X (n, features): the class with the largest score."""
@@ -295,37 +165,16 @@ class FFClassifier(Online):
 
     # Files
 
-    @property
-    def model_(self) -> Model:
-        """The trained model, as views of the estimator's memory; for export and saving."""
-        if not hasattr(self, "_trainer"):
-            raise NotFitted.error("FFClassifier")
-        kind = self.classes_.dtype.kind
-        classes = tuple(int(c) if kind in "iufb" else str(c) for c in self.classes_)
-        names = self._names_of_columns()
-        return Model(
-            self._trainer.network, self._trainer.params, cast(Any, classes), self._shape,
-            None if names is None else tuple(map(str, names)),
-            {"recipe": self._trainer.recipe.describe(), "epochs": self.n_iter_},
-        )  # fmt: skip
+    def _check_same_names(self, names: Array) -> None:
+        check_same(self.classes_, names, "last fit", "set warm_start=False to start afresh")
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model file; see ``ffedge.model_file``."""
-        save_model(self.model_, path)
+    def _model_classes(self) -> Classes:
+        kind = self.classes_.dtype.kind
+        return cast(Classes, tuple(int(c) if kind in "iufb" else str(c) for c in self.classes_))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> FFClassifier:
-        """The estimator of a model file: predicts, and ``partial_fit`` goes on from it.
-
-        Optimiser state is not in the file and starts afresh. Raises CheckpointError.
-        """
-        model = load_model(path)
-        try:
-            recipe = Recipe.parse(model.training.get("recipe", Recipe().describe()))
-            epochs = whole("epochs", model.training.get("epochs", 0))
-        except ConfigError as error:
-            raise CheckpointError(f"{os.fspath(path)}: {error}") from None
-        self = cls(
+    def _of_model(cls, model: Model, recipe: Recipe) -> FFClassifier:
+        return cls(
             model.network.hidden, rule=model.network.rule, precision=model.precision,
             activation=_shortest([layer.activation for layer in model.network.layers]),
             fields=_or_none([layer.fields for layer in model.network.layers]),
@@ -334,12 +183,6 @@ class FFClassifier(Online):
             replay=recipe.replay, shuffle=recipe.shuffle, random_state=recipe.seed,
             shift=recipe.shift, feature_shape=model.feature_shape if recipe.shift else None,
         )  # fmt: skip
-        self._resume(model.network, model.params, recipe, np.asarray(model.classes))
-        self.n_features_in_ = model.network.features
-        self.n_iter_, self._shape = epochs, model.feature_shape
-        if model.feature_names is not None:
-            self.feature_names_in_ = np.asarray(model.feature_names, dtype=object)
-        return self
 
 
 def _shortest(activations: list[Activation]) -> Activation | list[Activation]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .kernels import batch, shift
+from .kernels import batch, ordinal, shift
 from .scaling import LIMIT
 from .shifts import STREAM, Grid, grid_of
 from .sources import Dataset
@@ -34,12 +34,17 @@ class Fetched(NamedTuple):
 
 def choose(run: Run | Int8Run, data: Dataset, first: int, count: int, shuffle: int | None) -> Array:
     """Put the numbers of samples first..first+count-1 (of permutation ``shuffle``) and their labels
-    into ``run.chosen`` and ``run.labels``; the data's own rows as the kernels take them.
+    into ``run.chosen`` and ``run.labels`` (``run.targets``, where they are numbers); the data's own
+    rows as the kernels take them.
     """
+    data.check_numeric(run.network.rule.numeric, f"rule {run.network.rule.name}")
     subset = ALL_ROWS if data.rows is None else data.rows
     seed = 0 if shuffle is None else shuffle
     batch.choose_rows(first, count, data.n_samples, seed, shuffle is not None, run.chosen)
-    batch.fetch_labels(data.labels, subset, run.chosen, count, run.labels)
+    if run.targets is not None:
+        ordinal.fetch_targets(data.labels, subset, run.chosen, count, run.targets)
+    else:
+        batch.fetch_labels(data.labels, subset, run.chosen, count, run.labels)
     return subset
 
 

@@ -24,7 +24,8 @@ class Model:
 
     params: the buffers of ``model_needs`` by name, in their kernels' layout; views of a
     trainer's arena are allowed (``copy`` makes them independent).
-    classes: labels in code order, all str or all int. feature_shape: of one raw sample.
+    classes: labels in code order, all str or all int; () for a regression. feature_shape: of one
+    raw sample.
     training: how it came about (recipe, epochs, figures); free JSON for people to read.
     reading: how it is read out where nothing else is said; None: all of it. ConfigError if the
     network cannot be read so.

@@ -25,7 +25,7 @@ import numpy as np
 from .atomic import atomic_write
 from .buffers import model_needs
 from .described import describe, parse
-from .errors import CheckpointError
+from .errors import CheckpointError, ConfigError
 from .model import Classes, Model
 from .network import Network
 from .plan import Need
@@ -134,7 +134,8 @@ def _read(file: BinaryIO, size: int, name: str) -> Model:
     metadata = _parse_metadata(about, name)
     try:
         network = Network.parse(metadata["network"])
-        classes = _parse_classes(metadata["classes"], network.classes)
+        named = 0 if network.rule.numeric else network.classes
+        classes = _parse_classes(metadata["classes"], named)
         shape = _parse_shape(metadata["feature_shape"])
         names = metadata["feature_names"]
         if names is not None:
@@ -185,6 +186,10 @@ def _read(file: BinaryIO, size: int, name: str) -> Model:
             f"{name}: expected zeros beyond the width of {loud}, got other values; "
             "the file was changed"
         )
+    try:
+        network.rule.check_params(params)
+    except ConfigError as error:
+        raise CheckpointError(f"{name}: {error}; the file was changed") from None
     contents = (array.data.cast("B") for array in params.values())
     if about.get("crc32") != _checksum(about["ffedge"], contents):
         raise CheckpointError(

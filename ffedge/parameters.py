@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from .errors import ConfigError
 
 
 class Parameters:
     """An estimator whose parameters are its constructor's arguments, kept under their names."""
+
+    #: Whether numbers are predicted, not classes.
+    _numeric: ClassVar[bool] = False
 
     @classmethod
     def _names(cls) -> list[str]:
@@ -42,12 +45,13 @@ class Parameters:
 
     def __sklearn_tags__(self) -> Any:
         """What scikit-learn wants to know of an estimator; called by scikit-learn only."""
-        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+        from sklearn.utils import ClassifierTags, InputTags, RegressorTags, Tags, TargetTags
 
         return Tags(
-            estimator_type="classifier",
+            estimator_type="regressor" if self._numeric else "classifier",
             target_tags=TargetTags(required=True),
-            classifier_tags=ClassifierTags(),
+            classifier_tags=None if self._numeric else ClassifierTags(),
+            regressor_tags=RegressorTags() if self._numeric else None,
             input_tags=InputTags(sparse=False, allow_nan=False),
         )
 

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from . import bins
 from .arena import Arena
 from .buffers import model_needs, plan_prediction
-from .errors import DataError
+from .errors import ConfigError, DataError
 from .model import Model
 from .network import Network
 from .reading import Reading, default_reading, full_cost
+from .rules.ordinal import CENTRES
 from .run_int8 import AnyRun, make_run
 from .sources import Dataset
 from .sources.residency import Residency
@@ -73,6 +75,44 @@ class Predictor:
             out[first : first + count] = self.reading.probabilities(self.run, count)
         return out
 
+    @property
+    def centres(self) -> Array:
+        """Bin centres float32 (bins,) of a regression; ConfigError for a classifier."""
+        network = self.model.network
+        if not network.rule.numeric:
+            raise ConfigError(
+                f"predict: expected a model that predicts numbers, got the rule "
+                f"{network.rule.name}, which predicts labels"
+            )
+        found: Array = self.model.params[CENTRES]
+        return found
+
+    def values(self, features: Array) -> Array:
+        """Numbers float64 (n,) of a regression: the mean of the bins' centres."""
+        return self.values_of(self.probabilities(features))
+
+    def values_of(self, chances: Array) -> Array:
+        """Numbers float64 (n,) of probabilities (n, bins)."""
+        return bins.expected(chances, self.centres)
+
+    def deviations(self, features: Array) -> Array:
+        """Standard deviation float64 (n,) of a regression's bins: how sure a value is."""
+        return bins.deviation(self.probabilities(features), self.centres)
+
+    def interval(self, features: Array, coverage: float = 0.9) -> Array:
+        """float64 (n, 2): between them lies ``coverage`` of the bins' probability."""
+        self.check_interval(coverage)
+        return self.interval_of(self.probabilities(features), coverage)
+
+    def interval_of(self, chances: Array, coverage: float) -> Array:
+        """Ends of the intervals float64 (n, 2) of probabilities (n, bins)."""
+        return bins.interval(chances, self.centres, coverage)
+
+    def check_interval(self, coverage: float) -> None:
+        """Raise ConfigError for a classifier, and for a coverage that is no share."""
+        bins.check_share(coverage)
+        _ = self.centres
+
     def codes(self, features: Array) -> Array:
         """Class codes, int64 (n,): the largest score; ties go to the lowest class."""
         codes: Array = self.scores(features).argmax(axis=1)
@@ -84,7 +124,10 @@ class Predictor:
         return names
 
     def batches(self, data: Dataset) -> Iterator[tuple[Array, Array]]:
-        """Scores and true codes of a data set, a batch at a time: views, valid until the next."""
+        """Scores and true codes of a data set, a batch at a time: views, valid until the next.
+
+        Of a regression the true numbers, float32, in place of codes.
+        """
         check_width(self.model.network, data.features)
         residency = Residency(data.features)
         for first in range(0, data.n_samples, self.batch):
@@ -92,7 +135,8 @@ class Predictor:
             self.run.fetch(data, first, count)
             residency.read_rows(count)
             self._score(count)
-            yield self.run.total[:count], self.run.labels[:count]
+            targets = self.run.labels if self.run.targets is None else self.run.targets
+            yield self.run.total[:count], targets[:count]
 
 
 def check_width(network: Network, features: Array) -> None:

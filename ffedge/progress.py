@@ -15,7 +15,8 @@ class Progress:
     last trained layer's own decisions since the epoch began; goodness: mean square activity of
     each trained layer in the last batch; validation: accuracy, at an epoch's end, else None.
     changed: share of the weights that an int8 update changed, on average since the epoch began;
-    0 says that the rate is too small to do anything; None in float32.
+    0 says that the rate is too small to do anything; None in float32. numeric: a regression, whose
+    accuracy is the share of samples whose likeliest bin is the nearest, and validation is R2.
     """
 
     epoch: int
@@ -30,6 +31,7 @@ class Progress:
     epoch_ended: bool
     seconds: float
     seconds_left: float
+    numeric: bool = False
 
 
 class Clock:

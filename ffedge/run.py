@@ -6,7 +6,7 @@ A rule sees ``run`` (the buffers of the step) and ``run.layers`` (a layer's arra
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -20,31 +20,9 @@ from .recipe import Recipe
 from .sources import Dataset
 from .streamer import Streamer
 from .streaming import bounds
-
-if TYPE_CHECKING:
-    pass
+from .visits import Visits
 
 Array = np.ndarray[Any, Any]
-
-
-class Visits(Protocol):
-    """Who is told of a run's way through its layers, before each is touched.
-
-    A pass begins when samples are fetched, enters layers from the first on, each at most once in
-    a row, and ends when the next one begins or the last of these samples' work has been done.
-    """
-
-    def begin(self) -> None:
-        """Samples are about to be fetched; the pass before is over."""
-
-    def enter(self, index: int) -> None:
-        """Layer ``index`` is about to run forward; the one entered before is done with.
-
-        Said again for the layer that is in hand, it means nothing.
-        """
-
-    def end(self) -> None:
-        """The pass is over."""
 
 
 def bound_params(arena: Arena, network: Network, index: int, suffix: str) -> dict[str, Array]:
@@ -249,6 +227,8 @@ class Run:
         self.length = arena["length"]
         self.ones = arena["ones"] if "ones" in arena else None  # noqa: SIM401
         self.tile = arena["tile"] if "tile" in arena else None  # noqa: SIM401
+        #: Where targets are numbers: those of the batch in hand.
+        self.targets: Array | None = None
         for name in network.rule.workspace(network, 1):
             setattr(self, name, arena[name])
         self.streamer = streamer
@@ -344,7 +324,7 @@ class Run:
         if self.visits is not None:
             self.visits.begin()
         grid = grid_for(self, data, moved)
-        if grid is None:
+        if grid is None and self.targets is None and not data.numeric:
             self._fetched = bring_batch(self, data, first, count, shuffle)
         else:
             subset = choose(self, data, first, count, shuffle)

@@ -19,13 +19,14 @@ from .kernels.int8 import input as int8_input
 from .kernels.int8 import shift as shifted
 from .network import Network, cut_of
 from .recipe import Recipe
-from .run import Run, Visits
+from .run import Run
 from .run_int8_layer import Int8Layer, Lane, SlicedInt8Layer
 from .scales_int8 import constants
 from .shifts import STREAM, Grid
 from .sources import Dataset
 from .sources.residency import RowReader, row_reader
 from .streamer import Streamer
+from .visits import Visits
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
@@ -47,6 +48,8 @@ class Int8Run:
         self.mean, self.gain = arena["input.mean"], arena["input.gain"]
         self.input, self.labels, self.chosen = arena["input"], arena["labels"], arena["chosen"]
         self.total = arena["total"]
+        #: Targets are class codes here.
+        self.targets: Array | None = None
         threads = 1 if recipe is None else recipe.threads
         lanes = [Lane(arena, suffix, recipe is not None) for suffix in ("", ".upper")[:threads]]
         cut = cut_of(network) if threads > 1 else len(network.layers)

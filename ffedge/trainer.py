@@ -22,9 +22,10 @@ from .progress import Clock, Progress
 from .recipe import Recipe
 from .resume import Cursor, Resume
 from .run import LayerRun
-from .run_int8 import AnyRun, make_run
+from .run_int8 import make_run
 from .run_int8_layer import Int8Layer
 from .scaling import Scaler
+from .scoring import Score, score_of
 from .sources import Dataset
 from .sources.residency import Residency
 from .streamer import Streamer
@@ -182,7 +183,8 @@ class Trainer:
         self._stopping = True
 
     def learn_scaling(self, data: Dataset) -> None:
-        """Learn the scaler from ``data``; before the first training stage."""
+        """Learn the scaler, and the bins of a regression; before the first training stage."""
+        self.network.rule.prepare(self.arena, data)
         self.arena["moments"][:] = 0.0
         self.scaler = self._bind_scaler()
         rows = _NO_ROWS if data.rows is None else data.rows
@@ -349,7 +351,7 @@ class Trainer:
         return Progress(
             epoch, epochs, stage, done, layer.loss / max(layer.seen, 1),
             layer.right / max(layer.seen, 1), goodness, validation, self._changed(), ended,
-            clock.seconds, clock.left(done),
+            clock.seconds, clock.left(done), self.network.rule.numeric,
         )  # fmt: skip
 
     def _changed(self) -> float | None:
@@ -367,16 +369,20 @@ class Trainer:
         self._let_go()
 
     def evaluate(self, data: Dataset) -> float:
-        """Accuracy on ``data``, 0..1."""
-        right = 0
+        """Accuracy on ``data``, 0..1; of a regression R2, at most 1."""
+        return self.account(data).value
+
+    def account(self, data: Dataset) -> Score:
+        """``evaluate`` with all figures."""
+        score = score_of(self.network)
         with self._not_learning():
             for first in range(0, data.n_samples, self.run.capacity):
                 count = min(self.run.capacity, data.n_samples - first)
                 self.run.fetch(data, first, count)
                 self._read(data, count)
                 self.run.score_batch(count)
-                right += count_right(self.run, count)
-        return right / data.n_samples
+                score.add(self.run, count)
+        return score
 
     @contextmanager
     def _not_learning(self) -> Iterator[None]:
@@ -390,8 +396,3 @@ class Trainer:
             yield
         finally:
             streamer.learning = True
-
-
-def count_right(run: AnyRun, count: int) -> int:
-    """How many of the scored samples have their label's score largest (ties: lowest class)."""
-    return sum(int(run.total[n].argmax() == run.labels[n]) for n in range(count))

@@ -33,7 +33,7 @@ from ffedge.planner import choose
 from ffedge.predict import Predictor
 from ffedge.quantize import quantize
 from ffedge.recipe import Recipe
-from ffedge.rules import Group, Readout
+from ffedge.rules import Group, Prototypes, Readout
 from ffedge.sources import from_arrays
 from ffedge.streaming import Streaming
 from ffedge.trainer import Trainer
@@ -276,7 +276,7 @@ def test_a_small_network_has_every_kind_of_activation_and_the_rule():
 
 
 @pytest.mark.parametrize("activation", OTHERS, ids=repr)
-@pytest.mark.parametrize("rule", RULES, ids=repr)
+@pytest.mark.parametrize("rule", [*RULES, Prototypes()], ids=repr)
 def test_the_onnx_graph_computes_what_the_predictor_computes(rule, activation):
     pytest.importorskip("onnx")
     from test_export_onnx_float import assert_agrees, random_model, run, samples

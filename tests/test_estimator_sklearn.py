@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 from conftest import clouds
 
-from ffedge import FFClassifier
+from ffedge import FFClassifier, FFRegressor
 
 sklearn = pytest.importorskip("sklearn")
 joblib = pytest.importorskip("joblib")
-from sklearn.base import clone, is_classifier  # noqa: E402
+from sklearn.base import clone, is_classifier, is_regressor  # noqa: E402
 from sklearn.exceptions import NotFittedError  # noqa: E402
 from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 
-#: FFClassifier speaks the protocol without the base class: ffedge does not need scikit-learn.
-NO_BASE_CLASS = "Estimator FFClassifier does not inherit from `sklearn.base.BaseEstimator`"
+#: The estimators speak the protocol without the base class: ffedge does not need scikit-learn.
+NO_BASE_CLASS = r"Estimator FF\w+ does not inherit from `sklearn.base.BaseEstimator`"
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", NO_BASE_CLASS)
@@ -28,6 +28,8 @@ with warnings.catch_warnings():
             FFClassifier(random_state=0),
             FFClassifier((16,), rule="group", random_state=0),
             FFClassifier((32,), precision="int8", random_state=0),
+            FFRegressor(random_state=0),
+            FFRegressor((32,), rule="ordinal-group", random_state=0),
         ]
     )
 
@@ -52,6 +54,9 @@ def small(**options):
 
 def test_it_is_a_classifier_to_scikit_learn():
     assert is_classifier(small())
+    assert not is_regressor(small())
+    assert is_regressor(FFRegressor())
+    assert not is_classifier(FFRegressor())
 
 
 def test_it_works_at_the_end_of_a_pipeline(data):

@@ -75,7 +75,7 @@ def test_prototype_delta_and_gradient_equal_the_oracle(width, classes):
         turn = 6.0 * (E.T @ H - (E * (H @ Q.T)).sum(axis=0)[:, None] * Q)
         prototype_scores(y, rows, q, TAU, inverse, scores)
 
-        prototype_delta(y, rows, e, q, scores, TAU, inverse, *workspace(classes), delta)
+        prototype_delta(y, rows, True, e, q, scores, TAU, inverse, *workspace(classes), delta)
         prototype_gradient(y, rows, e, q, scores, TAU, inverse, *workspace(classes), gradient)
 
         assert_rows(delta, rows, wanted, 1e-4)
@@ -89,7 +89,7 @@ def test_neither_derivative_changes_a_length():
     delta, gradient = output(33, 4), output(33, 5)
     prototype_scores(y, 4, q, TAU, inverse, scores)
 
-    prototype_delta(y, 4, e, q, scores, TAU, inverse, *workspace(5), delta)
+    prototype_delta(y, 4, True, e, q, scores, TAU, inverse, *workspace(5), delta)
     prototype_gradient(y, 4, e, q, scores, TAU, inverse, *workspace(5), gradient)
 
     assert_close((reference.unpack_rows(delta, 4, 33) * Y).sum(axis=1), np.zeros(4))
@@ -115,7 +115,7 @@ def test_prototype_kernels_allocate_nothing():
 
     def step():
         prototype_scores(y, 64, q, TAU, inverse, scores)
-        prototype_delta(y, 64, e, q, scores, TAU, inverse, *space, delta)
+        prototype_delta(y, 64, True, e, q, scores, TAU, inverse, *space, delta)
         prototype_gradient(y, 64, e, q, scores, TAU, inverse, *space, gradient)
         unit_lengths(q)
 

@@ -20,11 +20,14 @@ from checks import (
     small_data,
     small_trainer,
 )
+from test_activations import OTHERS, value
 
 from ffedge.errors import ConfigError
 from ffedge.kernels.prototypes import unit_lengths
 from ffedge.network import Network
+from ffedge.recipe import Recipe
 from ffedge.rules import Prototypes
+from ffedge.trainer import Trainer
 
 #: Features, hidden widths, classes, batch.
 SIZES = [(5, (7, 6), 3, 4), (16, (17, 33), 2, 1), (20, (40, 18), 18, 5)]
@@ -59,6 +62,24 @@ def test_delta_and_gradients_are_the_local_losss_finite_differences(size):
         z = record[1] @ own["W"] + own["b"]
         turn = gradient_of(record[0], "prototypes")
         assert_downhill(turn, lambda Q, z=z: loss(z, Q), own["Q"], 2e-6)
+
+
+@pytest.mark.parametrize("activation", OTHERS, ids=repr)
+def test_delta_leads_down_through_every_activation(activation):
+    network = Network.dense(9, (17, 33), 3, RULE, activations=activation)
+    trainer = Trainer(network, Recipe(GRADIENT, batch_size=7, scaling="none"))
+    data = small_data(9, 3, 7)
+    trainer.learn_scaling(data)
+    trainer.run.begin_stage(None)
+    before = matrices(trainer)
+
+    for record, own in zip(recorded_updates(trainer, data, 7), before, strict=True):
+
+        def loss(z, Q=own["Q"]):
+            scores = oracle.prototype_scores(value(activation, z), Q, TAU)
+            return reference.cross_entropy(scores, data.labels, SMOOTHING)
+
+        assert_downhill(record[3], loss, record[1] @ own["W"] + own["b"], 5e-6)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -141,3 +162,10 @@ def test_the_description_comes_back_as_the_same_rule():
     network = Network.dense(5, (7, 6), 3, Prototypes(0.1, 5.0, True))
 
     assert Network.parse(network.describe()) == network
+
+
+@pytest.mark.parametrize(("frozen", "products"), [(False, 3), (True, 2)])
+def test_frozen_prototypes_save_their_gradient(frozen, products):
+    rule = Prototypes(frozen=frozen)
+
+    assert rule.work(Network.dense(50, (64, 32), 10, rule)) == (1, 1, 1, products * 960, 960)

@@ -183,3 +183,9 @@ def test_a_description_with_another_objective_is_refused(objective):
 
     with pytest.raises(ConfigError):
         Network.parse(description)
+
+
+def test_a_class_costs_additions_not_a_pass():
+    network = Network.dense(50, (64, 32), 10, SideChannel())
+
+    assert SideChannel().work(network) == (1, 1, 1, 3 * 10 * 96, 10 * 96)

@@ -20,10 +20,11 @@ from ffedge.sources import load
 from ffedge.trainer import Trainer
 
 OPTIMIZERS = {"sgd": SGD(), "momentum": Momentum(), "adam": Adam()}
-RULES = sorted(NAMED_RULES)
+RULES = ["group", "group-mean", "hinton", "readout", "readout-frozen"]
+#: These with every optimiser and schedule, all others once.
 CASES = [
-    (rule, optimizer, schedule)
-    for (rule, schedule), optimizer in itertools.product(SCHEDULED, OPTIMIZERS)
+    *itertools.product(RULES, OPTIMIZERS, SCHEDULES),
+    *((rule, "adam", "sweep") for rule in sorted(NAMED_RULES.keys() - set(RULES))),
 ]
 
 

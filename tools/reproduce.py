@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import reproduce_questions
 import reproduce_reading
+import reproduce_regression
 import reproduce_time
 from datasets import folder
 
@@ -141,6 +142,7 @@ RUNS: dict[str, Reproduction] = {
     ),
     **reproduce_questions.RUNS,
     **reproduce_reading.RUNS,
+    **reproduce_regression.RUNS,
     **reproduce_time.RUNS,
 }  # fmt: skip
 

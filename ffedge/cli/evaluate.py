@@ -15,13 +15,15 @@ from ..memory import process_peak_bytes
 from ..model import Model
 from ..predict import Predictor
 from ..rules import word_for
+from ..scoring import Deviation
 from ..sources import Dataset, load
 from ..units import show_bytes
 from .model_argument import add_model, open_model
+from .numbers import number_words
 from .options import add_data, add_reading, bytes_argument
 
 NAME = "eval"
-HELP = "Measure a model's accuracy on a data set, class by class."
+HELP = "Measure a model on a data set: accuracy class by class, or errors of numbers."
 EXAMPLE = "example: ffedge eval digits.ffedge digits"
 
 
@@ -42,12 +44,15 @@ def run(options: argparse.Namespace) -> int:
     """Evaluate and print; DataError (exit code 4) if the data do not suit the model."""
     model = open_model(options, options.model)
     train, test = load(
-        options.data, label=options.label, data_dir=options.data_dir, cache_dir=options.cache_dir
-    )
+        options.data, label=options.label, data_dir=options.data_dir, cache_dir=options.cache_dir,
+        numeric=model.network.rule.numeric,
+    )  # fmt: skip
     parts = {"train": [train], "test": [test or train], "all": [train, *([test] if test else [])]}
     predictor = Predictor(
         model, batch=options.batch_size, budget=options.budget, reading=options.reading
     )
+    if model.network.rule.numeric:
+        return _run_numbers(options, model, predictor, parts[options.part])
     codes = _codes(model, train)
     confusion = np.zeros((len(model.classes),) * 2, np.int64)
     started = time.perf_counter()
@@ -58,6 +63,39 @@ def run(options: argparse.Namespace) -> int:
     report = _report(model, predictor, confusion, seconds)
     print(json.dumps(report) if options.json else _table(report, confusion))
     return 0
+
+
+def _run_numbers(
+    options: argparse.Namespace, model: Model, predictor: Predictor, parts: list[Dataset]
+) -> int:
+    score, started = Deviation(), time.perf_counter()
+    for data in parts:
+        for scores, targets in predictor.batches(data):
+            score.add_scores(predictor.run, scores, targets)
+    pace = score.samples / max(time.perf_counter() - started, 1e-9)
+    report = score.figures() | {"samples": score.samples, "samples_per_second": pace}
+    if options.json:
+        print(json.dumps(report | _about(model, predictor)))
+        return 0
+    print(number_words(report))
+    print(
+        f"on {score.samples:,} samples, {pace:,.0f} a second, "
+        f"{show_bytes(predictor.plan.peak)} of buffers"
+    )
+    return 0
+
+
+def _about(model: Model, predictor: Predictor) -> dict[str, Any]:
+    return {
+        "reading_text": predictor.reading.text,
+        "reading": describe(predictor.reading),
+        "multiply_adds_share": predictor.share,
+        "planned_bytes": predictor.plan.peak,
+        "process_peak_bytes": process_peak_bytes(),
+        "network": model.network.text,
+        "rule": word_for(model.network.rule),
+        "precision": model.precision,
+    }
 
 
 def _codes(model: Model, data: Dataset) -> np.ndarray[Any, Any]:
@@ -93,15 +131,8 @@ def _report(
         "macro_f1": float(np.mean(scores)),
         "samples": total,
         "samples_per_second": total / max(seconds, 1e-9),
-        "reading_text": predictor.reading.text,
-        "reading": describe(predictor.reading),
         "multiply_adds": predictor.multiply_adds / total,
-        "multiply_adds_share": predictor.share,
-        "planned_bytes": predictor.plan.peak,
-        "process_peak_bytes": process_peak_bytes(),
-        "network": model.network.text,
-        "rule": word_for(model.network.rule),
-        "precision": model.precision,
+        **_about(model, predictor),
         "classes": per_class,
         "confusion": confusion.tolist(),
     }

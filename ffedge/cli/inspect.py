@@ -13,6 +13,7 @@ from ..buffers import model_needs
 from ..errors import ConfigError
 from ..model import Model
 from ..model_file import FORMAT
+from ..rules.ordinal import CENTRES
 from ..sources import Dataset, load
 from ..units import show_bytes, show_text
 from .model_argument import add_signature, open_model, refuse_versions_alone
@@ -28,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One file or name."""
     parser.add_argument("path", metavar="FILE", help="a model file, a data file, or digits")
     parser.add_argument("--label", metavar="COLUMN", help="label column of a csv file")
+    parser.add_argument("--regression", action="store_true",
+                        help="of a data file: labels are numbers, not classes")  # fmt: skip
     parser.add_argument("--data-dir", metavar="FOLDER", help="where to look for mnist and the like")
     add_signature(parser)
 
@@ -44,7 +47,10 @@ def run(options: argparse.Namespace) -> int:
         )
     else:
         refuse_versions_alone(options)
-        train, test = load(options.path, label=options.label, data_dir=options.data_dir)
+        train, test = load(
+            options.path, label=options.label, data_dir=options.data_dir,
+            numeric=options.regression,
+        )  # fmt: skip
         report = describe_data(train, test)
         text = "\n".join(f"{key:<14} {show_text(str(value))}" for key, value in report.items())
     print(json.dumps(report) if options.json else text)
@@ -69,6 +75,7 @@ def describe_model(model: Model) -> dict[str, Any]:
         "fields": described.get("fields"),
         "precision": model.precision,
         "classes": list(model.classes),
+        "bins": _describe_bins(model),
         "feature_shape": list(model.feature_shape),
         "feature_names": model.feature_names and list(model.feature_names),
         "bytes": model.nbytes,
@@ -79,9 +86,16 @@ def describe_model(model: Model) -> dict[str, Any]:
     }
 
 
+def _describe_bins(model: Model) -> dict[str, Any] | None:
+    """Where a regression's bins lie, in the target's units."""
+    if not model.network.rule.numeric:
+        return None
+    centres = model.params[CENTRES]
+    return {"count": len(centres), "from": float(centres[0]), "to": float(centres[-1])}
+
+
 def describe_data(train: Dataset, test: Dataset | None) -> dict[str, Any]:
     """Sizes, classes and types of a data set; JSON types."""
-    counts = np.bincount(train.labels, minlength=len(train.classes))
     return {
         "name": train.name,
         "train_samples": train.n_samples,
@@ -91,18 +105,34 @@ def describe_data(train: Dataset, test: Dataset | None) -> dict[str, Any]:
         "dtype": str(train.features.dtype),
         "storage": train.storage,
         "bytes": train.nbytes,
-        "classes": {str(name): int(n) for name, n in zip(train.classes, counts, strict=True)},
-    }
+    } | _describe_labels(train)
+
+
+def _describe_labels(data: Dataset) -> dict[str, Any]:
+    if data.numeric:
+        targets = data.labels.astype(np.float64)
+        return {"targets": {
+            "min": float(targets.min()), "max": float(targets.max()),
+            "mean": float(targets.mean()), "std": float(targets.std()),
+        }}  # fmt: skip
+    counts = np.bincount(data.labels, minlength=len(data.classes))
+    return {"classes": {str(name): int(n) for name, n in zip(data.classes, counts, strict=True)}}
 
 
 def _model_text(report: dict[str, Any]) -> str:
     more = " …" if len(report["classes"]) > 12 else ""
     names = show_text(", ".join(map(str, report["classes"][:12]))) + more
+    labels = f"classes    {names}"
+    if report["bins"] is not None:
+        labels = (
+            f"values     {report['bins']['count']} bins, {report['bins']['from']:g} to "
+            f"{report['bins']['to']:g}"
+        )
     lines = [
         f"network    {report['network']}, {report['precision']}, {show_bytes(report['bytes'])}",
         f"rule       {_object_text(report['rule'])}",
         f"features   {'x'.join(map(str, report['feature_shape']))}",
-        f"classes    {names}",
+        labels,
     ]
     for name in ("activations", "fields"):
         if report[name] is not None:
@@ -113,6 +143,8 @@ def _model_text(report: dict[str, Any]) -> str:
         if key.endswith("_accuracy") and isinstance(value, float):
             name = show_text(key.removesuffix("_accuracy"))
             lines.append(f"{name:<10} {100 * value:.2f} % right")
+        elif key.endswith("_r2") and isinstance(value, float):
+            lines.append(f"{show_text(key.removesuffix('_r2')):<10} R2 {value:.4f}")
     lines += [
         f"  {p['name']:<18} {'x'.join(map(str, p['shape'])):<16} {p['bytes']:>12,} B"
         f"   {p['min']:+.4f} … {p['max']:+.4f}"

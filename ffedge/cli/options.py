@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..activations import ACTIVATIONS
-from ..defaults import choose_optimizer
+from ..defaults import BINS, choose_optimizer
 from ..errors import ConfigError
 from ..layers import PRECISIONS
 from ..optimizers import OPTIMIZERS, named_optimizer
 from ..reading import FORMS, named_reading
 from ..recipe import SCHEDULES, Recipe
-from ..rules import NAMED_RULES
+from ..rules import ALL_RULES, for_numbers
 from ..scaling import KINDS
 from ..shifts import Shift, check_shift
 from ..sources import Dataset, load
@@ -76,6 +76,31 @@ def add_data(parser: argparse.ArgumentParser) -> None:
                         help="folder for the temporary file of compressed data")  # fmt: skip
 
 
+def add_regression(parser: argparse.ArgumentParser) -> None:
+    """That the labels are numbers, and how finely they are told apart."""
+    parser.add_argument(
+        "--regression", action="store_true",
+        help="the label column holds numbers to be predicted, not classes: rule ordinal, or "
+             "ordinal-group with --rule group",
+    )  # fmt: skip
+    parser.add_argument("--bins", type=int, metavar="N",
+                        help=f"bins of a regression (default: {BINS})")  # fmt: skip
+
+
+def is_regression(options: argparse.Namespace) -> bool:
+    """Whether numbers are to be predicted, by ``--regression`` or by the rule, which is set to one
+    that can. Raises ConfigError for a rule that cannot, and for bins without numbers.
+    """
+    if getattr(options, "regression", False):
+        options.rule = for_numbers(options.rule)
+    numeric = "regression" in options and ALL_RULES[options.rule].numeric
+    if not numeric and getattr(options, "bins", None) is not None:
+        raise ConfigError(
+            f"expected --bins with --regression only, got it with the rule {options.rule}"
+        )
+    return numeric
+
+
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """How the network is read out."""
     parser.add_argument(
@@ -89,13 +114,13 @@ def read_data(options: argparse.Namespace, line: ProgressLine) -> tuple[Dataset,
     """Training and test part of the data of ``add_data``, with progress on ``line``."""
     return load(
         options.data, label=options.label, data_dir=options.data_dir,
-        cache_dir=options.cache_dir, progress=line.reading,
+        cache_dir=options.cache_dir, progress=line.reading, numeric=is_regression(options),
     )  # fmt: skip
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """How to train; defaults are the evidence-based ones of ``ffedge.defaults``."""
-    parser.add_argument("--rule", choices=tuple(NAMED_RULES), default="readout",
+    parser.add_argument("--rule", choices=tuple(ALL_RULES), default="readout",
                         help="learning rule (default: readout)")  # fmt: skip
     parser.add_argument("--activation", choices=tuple(ACTIVATIONS), default="relu",
                         help="of the hidden units (default: relu)")  # fmt: skip
@@ -149,8 +174,9 @@ def add_budget(parser: argparse.ArgumentParser) -> None:
 
 
 def read_recipes(
-    options: argparse.Namespace, *, features: int, batch_size: int, epochs: int, scaling: str
-) -> list[Recipe]:
+    options: argparse.Namespace, *, features: int, batch_size: int, epochs: int, scaling: str,
+    samples: int | None = None,
+) -> list[Recipe]:  # fmt: skip
     """The recipe of the options, then those that may be taken instead to keep a budget.
 
     What the options name stays; batch size and schedule are free where they do not.
@@ -161,8 +187,9 @@ def read_recipes(
         sizes.append(sizes[-1] // 2)
     for size in sizes:
         recipe = read_recipe(
-            options, features=features, batch_size=size, epochs=epochs, scaling=scaling
-        )
+            options, features=features, batch_size=size, epochs=epochs, scaling=scaling,
+            samples=samples,
+        )  # fmt: skip
         found.append(recipe)
         if options.schedule is None and recipe.threads == 1:
             found.append(replace(recipe, schedule="layerwise"))
@@ -170,13 +197,16 @@ def read_recipes(
 
 
 def read_recipe(
-    options: argparse.Namespace, *, features: int, batch_size: int, epochs: int, scaling: str
-) -> Recipe:
+    options: argparse.Namespace, *, features: int, batch_size: int, epochs: int, scaling: str,
+    samples: int | None = None,
+) -> Recipe:  # fmt: skip
     """The recipe of the options; the arguments are what to take where an option was left out."""
     batch_size = batch_size if options.batch_size is None else options.batch_size
     if options.optimizer is None:
-        rule = NAMED_RULES[options.rule]
-        optimizer = choose_optimizer(rule, options.precision, features, batch_size, options.rate)
+        rule = ALL_RULES[options.rule]
+        optimizer = choose_optimizer(
+            rule, options.precision, features, batch_size, options.rate, samples
+        )
     else:
         optimizer = named_optimizer(options.optimizer, options.rate)
     return Recipe(

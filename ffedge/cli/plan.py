@@ -11,7 +11,7 @@ from ..errors import ConfigError
 from ..network import Network
 from ..plan import Plan
 from ..planner import Choice
-from ..rules import NAMED_RULES, word_for
+from ..rules import ALL_RULES, word_for
 from ..units import short_bytes, show_bytes
 from .options import add_budget, add_recipe, read_recipes, widths_argument
 from .prepare import choose_plan
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         )
     features, *hidden, classes = options.network
     network = Network.dense(
-        features, hidden, classes, NAMED_RULES[options.rule],
+        features, hidden, classes, ALL_RULES[options.rule],
         precision=options.precision, input_parts=options.input_parts,
         activations=activation_of(options.activation),
     )  # fmt: skip

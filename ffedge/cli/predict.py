@@ -16,10 +16,11 @@ from ..model import Model
 from ..predict import Predictor
 from ..sources import load_features
 from .model_argument import add_model, open_model
+from .numbers import number_columns, number_rows
 from .options import add_reading, bytes_argument
 
 NAME = "predict"
-HELP = "Predict the labels of samples, as csv or JSON."
+HELP = "Predict the labels or numbers of samples, as csv or JSON."
 EXAMPLE = "example: ffedge predict digits.ffedge new_samples.csv -o labels.csv"
 
 
@@ -32,7 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_reading(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="csv file (default: stdout)")
-    parser.add_argument("--probabilities", action="store_true", help="one column per class beside")
+    parser.add_argument("--probabilities", action="store_true",
+                        help="one column per class (of a regression: bin) beside")  # fmt: skip
+    parser.add_argument("--interval", type=float, metavar="SHARE",
+                        help="of a regression: columns low and high, between which the model sees "
+                             "this share of the probability, such as 0.9")  # fmt: skip
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="default: 64")
     parser.add_argument("--budget", metavar="BYTES", type=bytes_argument,
                         help="refuse a prediction plan above this size")  # fmt: skip
@@ -51,14 +56,24 @@ def run(options: argparse.Namespace) -> int:
     predictor = Predictor(
         model, batch=options.batch_size, budget=options.budget, reading=options.reading
     )
+    if options.interval is not None:
+        # Refused before anything is written.
+        predictor.check_interval(options.interval)
+    numeric = model.network.rule.numeric
     if options.json:
-        print(json.dumps(_as_json(model, predictor, features, options.probabilities)))
+        whole = _numbers_as_json if numeric else _as_json
+        print(json.dumps(whole(model, predictor, features, options)))
         return 0
     with contextlib.ExitStack() as stack:
         out: TextIO = sys.stdout
         if options.output:
             out = stack.enter_context(open(options.output, "w", newline="", encoding="utf-8"))
         writer = csv.writer(out, lineterminator="\n")
+        if numeric:
+            writer.writerow(number_columns(predictor, options.interval, options.probabilities))
+            found = number_rows(predictor, features, options.interval, options.probabilities)
+            writer.writerows([f"{number:.9g}" for number in numbers] for numbers in found)
+            return 0
         chances = [f"p_{name}" for name in model.classes] if options.probabilities else []
         writer.writerow(["label", *chances])
         for labels, rows in _batches(model, predictor, features):
@@ -75,8 +90,9 @@ def _batches(model: Model, predictor: Predictor, features: np.ndarray[Any, Any])
 
 
 def _as_json(
-    model: Model, predictor: Predictor, features: np.ndarray[Any, Any], with_chances: bool
+    model: Model, predictor: Predictor, features: np.ndarray[Any, Any], options: argparse.Namespace
 ) -> dict[str, Any]:
+    with_chances = options.probabilities
     labels: list[Any] = []
     chances: list[list[float]] = []
     for names, rows in _batches(model, predictor, features):
@@ -90,5 +106,21 @@ def _as_json(
         "reading": predictor.reading.text,
         "multiply_adds": predictor.multiply_adds / max(predictor.samples, 1),
         "multiply_adds_share": predictor.share,
+        "planned_bytes": predictor.plan.peak, "process_peak_bytes": process_peak_bytes(),
+    }  # fmt: skip
+
+
+def _numbers_as_json(
+    model: Model, predictor: Predictor, features: np.ndarray[Any, Any], options: argparse.Namespace
+) -> dict[str, Any]:
+    rows = list(number_rows(predictor, features, options.interval, options.probabilities))
+    report: dict[str, Any] = {"values": [row[0] for row in rows]}
+    if options.interval is not None:
+        report["intervals"] = [row[1:3] for row in rows]
+    if options.probabilities:
+        first = 1 if options.interval is None else 3
+        report["centres"] = predictor.centres.tolist()
+        report["probabilities"] = [row[first:] for row in rows]
+    return report | {
         "planned_bytes": predictor.plan.peak, "process_peak_bytes": process_peak_bytes(),
     }  # fmt: skip

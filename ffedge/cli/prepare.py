@@ -10,6 +10,7 @@ from tempfile import TemporaryFile
 from ..activations import activation_of
 from ..atomic import atomic_write
 from ..defaults import (
+    BINS,
     choose_batch,
     choose_epochs,
     choose_hidden,
@@ -21,13 +22,20 @@ from ..model import Model
 from ..network import Network
 from ..planner import Choice, Pace, choose
 from ..recipe import Recipe
-from ..rules import NAMED_RULES
+from ..rules import ALL_RULES
 from ..shifts import grid_of
 from ..sources import Dataset
 from ..sources.spool import disk_folder
 from ..trainer import Trainer
 from ..training_file import TrainingFile
-from .options import add_budget, add_data, add_recipe, read_recipes, widths_argument
+from .options import (
+    add_budget,
+    add_data,
+    add_recipe,
+    add_regression,
+    read_recipes,
+    widths_argument,
+)
 
 #: Largest validation part that is split off by default, in samples and as a share.
 VALIDATION_SAMPLES, VALIDATION_SHARE = 2000, 0.1
@@ -36,6 +44,7 @@ VALIDATION_SAMPLES, VALIDATION_SHARE = 2000, 0.1
 def add_training(parser: argparse.ArgumentParser) -> None:
     """Data, network, recipe and budget of a training."""
     add_data(parser)
+    add_regression(parser)
     parser.add_argument("--hidden", metavar="WIDTHS", type=widths_argument,
                         help="hidden layers, as 128,64 (default: two, the widest up to 500,500 "
                              "that fit the budget)")  # fmt: skip
@@ -66,12 +75,12 @@ def prepare(
 
     network: if it is given already. Raises BudgetError if no plan keeps the budget.
     """
-    rule = NAMED_RULES[options.rule].fitted(data.feature_shape)
+    rule = ALL_RULES[options.rule].fitted(data.feature_shape)
     activation = activation_of(options.activation)
     batch = options.batch_size or min(choose_batch(data.n_samples), data.n_samples)
     recipes = read_recipes(
         options, features=data.width, batch_size=batch, epochs=choose_epochs(data.n_samples, batch),
-        scaling=choose_scaling(data),
+        scaling=choose_scaling(data), samples=data.n_samples,
     )  # fmt: skip
     recipe = recipes[0]
     if recipe.shift:
@@ -79,6 +88,8 @@ def prepare(
     if network is not None:
         return choose_plan(options, network, recipes), recipe
     classes, precision = len(data.classes), options.precision
+    if data.numeric:
+        classes = BINS if options.bins is None else options.bins
     parts = choose_parts(data, recipe.scaling) if precision == "int8" else 1
     hidden = options.hidden
     if hidden is None:

@@ -75,10 +75,11 @@ def describe(progress: Progress) -> str:
         f"epoch {progress.epoch}/{progress.epochs}",
         f"layer {layer}",
         f"goodness {goodness}",
-        f"train {100 * progress.accuracy:.1f} %",
+        f"{'nearest bin' if progress.numeric else 'train'} {100 * progress.accuracy:.1f} %",
     ]
     if progress.validation is not None:
-        parts.append(f"valid {100 * progress.validation:.1f} %")
+        value = progress.validation
+        parts.append(f"valid R2 {value:.4f}" if progress.numeric else f"valid {100 * value:.1f} %")
     if progress.changed is not None:
         parts.append(f"changed {100 * progress.changed:.2f} %")
     parts.append(f"{duration(progress.seconds_left)} left")

@@ -28,8 +28,9 @@ def run(options: argparse.Namespace) -> int:
     """Convert, compare and write; ConfigError (exit code 2) for a model without int8 form."""
     model = open_model(options, options.model)
     calibration, _ = load(
-        options.data, label=options.label, data_dir=options.data_dir, cache_dir=options.cache_dir
-    )
+        options.data, label=options.label, data_dir=options.data_dir, cache_dir=options.cache_dir,
+        numeric=model.network.rule.numeric,
+    )  # fmt: skip
     twin, report = quantize(model, calibration)
     written = save_model(twin, options.output)
     if options.json:

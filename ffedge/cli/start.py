@@ -7,7 +7,7 @@ import hashlib
 
 from ..errors import ConfigError, DataError
 from ..model import Model
-from ..rules import NAMED_RULES
+from ..rules import ALL_RULES
 from ..sources import Dataset
 from .model_argument import add_signature, open_model, refuse_versions_alone
 
@@ -41,6 +41,7 @@ def open_start(options: argparse.Namespace, data: Dataset) -> Model | None:
             "leave one of --from and --hidden out"
         )
     model = open_model(options, options.start)
+    data.check_numeric(model.network.rule.numeric, options.start)
     if model.network.features != data.width or list(model.classes) != list(data.classes):
         raise DataError(
             f"{options.start}: expected a model of {data.width} features and the classes of "
@@ -48,7 +49,7 @@ def open_start(options: argparse.Namespace, data: Dataset) -> Model | None:
             f"{str(list(model.classes))[:80]}"
         )
     options.precision = model.precision
-    named = (name for name, rule in NAMED_RULES.items() if rule == model.network.rule)
+    named = (name for name, rule in ALL_RULES.items() if rule == model.network.rule)
     options.rule = next(named, options.rule)
     return model
 

@@ -31,6 +31,7 @@ from .checkpoints import (
     open_checkpoints,
     stop_on_signals,
 )
+from .numbers import number_words
 from .options import check_writable, read_data
 from .prepare import add_training, open_trainer, prepare, split_validation
 from .progress import ProgressLine
@@ -164,9 +165,10 @@ def _figures(
         "samples": rest.n_samples,
         "data": rest.name,
     }
-    for name, part in (("test_accuracy", test), ("validation_accuracy", validation)):
+    for name, part in (("test", test), ("validation", validation)):
         if part is not None:
-            figures[name] = trainer.evaluate(part)
+            score = trainer.account(part)
+            figures |= {f"{name}_{key}": value for key, value in score.figures().items()}
     return figures
 
 
@@ -204,10 +206,13 @@ def _announce(
 ) -> None:  # fmt: skip
     recipe, network = choice.recipe, choice.network
     tests = f", {test.n_samples:,} to test" if test is not None else ""
+    told = f"{len(data.classes)} classes"
+    if data.numeric:
+        told = f"numbers to predict in {network.classes} bins"
     print(
         f"data     {data.name}: {rest.n_samples:,} samples to train, "
         f"{data.n_samples - rest.n_samples:,} to validate{tests}; "
-        f"{data.width} features, {len(data.classes)} classes"
+        f"{data.width} features, {told}"
     )
     chosen = ", chosen to fit" if options.budget else ", the default"
     if options.hidden or options.start:
@@ -224,7 +229,10 @@ def _announce(
 
 def _report(trainer: Trainer, last: Progress, model: Model, budget: int | None) -> dict[str, Any]:
     recipe = trainer.recipe
-    report = {key: value for key, value in model.training.items() if key.endswith("_accuracy")}
+    report = {
+        key: value for key, value in model.training.items()
+        if key.partition("_")[0] in ("test", "validation")
+    }  # fmt: skip
     return report | {
         "planned_bytes": trainer.plan.peak,
         "measured_bytes": trainer.measured_bytes,
@@ -266,9 +274,11 @@ def _summary(report: dict[str, Any]) -> str:
     lines = []
     if report["interrupted"]:
         lines.append(f"stopped  after {report['epochs']} whole epochs; the last state was kept")
-    for name, words in (("test_accuracy", "test"), ("validation_accuracy", "valid")):
-        if name in report:
-            lines.append(f"{words:<8} {100 * report[name]:.2f} % right")
+    for name, words in (("test", "test"), ("validation", "valid")):
+        if f"{name}_accuracy" in report:
+            lines.append(f"{words:<8} {100 * report[f'{name}_accuracy']:.2f} % right")
+        elif f"{name}_r2" in report:
+            lines.append(f"{words:<8} {number_words(report, f'{name}_')}")
     lines.append(
         f"memory   {report['measured_bytes']:,} B measured, {report['planned_bytes']:,} B planned; "
         f"the whole process {show_bytes(report['process_peak_bytes'])}"

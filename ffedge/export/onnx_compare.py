@@ -5,6 +5,7 @@ float32 has a tolerance, since the order of sums is a runtime's own; int8 has no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
 
 import numpy as np
@@ -23,12 +24,15 @@ _LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_ALL")
 
 def compare_values(
     path: str, model: Model, probe: Array, onnxruntime: ModuleType
-) -> tuple[str, float, bool]:
+) -> tuple[str, float, bool | None]:
     """Judge's name, largest difference and whether all labels agree; ExportError beyond TOLERANCE.
 
-    The difference is that of a goodness, as a share of 1 + the row's largest.
+    The difference is that of a goodness, as a share of 1 + the row's largest; of a regression that
+    of a value, as a share of what its bins span (and of a probability), and there are no labels.
     """
     judge = f"onnxruntime {onnxruntime.__version__}"
+    if model.network.rule.numeric:
+        return judge, _compare_numbers(path, model, probe, onnxruntime, judge), None
     labels, goodness = _run(path, probe, onnxruntime, judge, "ORT_ENABLE_ALL")
     predictor = Predictor(model)
     expected = predictor.scores(probe)
@@ -48,6 +52,29 @@ def compare_values(
             "onnxruntime"
         )
     return judge, difference, bool(same.all())
+
+
+def _compare_numbers(
+    path: str, model: Model, probe: Array, onnxruntime: ModuleType, judge: str
+) -> float:
+    outputs = ["value", "probabilities"]
+    values, chances = _run(path, probe, onnxruntime, judge, "ORT_ENABLE_ALL", outputs)
+    predictor = Predictor(model)
+    centres = predictor.centres.astype(np.float64)
+    span = centres[-1] - centres[0]
+    # The value itself is a float32, however far it lies from 0.
+    rounding = np.spacing(np.float32(np.abs(centres).max())).astype(np.float64)
+    off = np.abs(values[:, 0].astype(np.float64) - predictor.values(probe))
+    difference = float(np.maximum(off - rounding, 0.0).max() / span)
+    difference = max(difference, float(np.abs(chances - predictor.probabilities(probe)).max()))
+    # A NaN compares as false, and is refused as well.
+    if not difference <= TOLERANCE or np.isnan(off).any():
+        raise ExportError(
+            f"export: expected {judge} to agree with the model on {len(probe):,} probe rows, got "
+            f"values or probabilities off by up to {difference:.2g} of their range (allowed "
+            f"{TOLERANCE:g}); nothing was written; try another version of onnxruntime"
+        )
+    return difference
 
 
 def compare_bits(
@@ -88,14 +115,17 @@ def _demand_bits(results: list[Array], model: Model, expected: Array, judge: str
         )
 
 
-def _run(path: str, probe: Array, onnxruntime: ModuleType, judge: str, level: str) -> list[Array]:
-    """label and goodness of ``probe``."""
+def _run(
+    path: str, probe: Array, onnxruntime: ModuleType, judge: str, level: str,
+    outputs: Sequence[str] = ("label", "goodness"),
+) -> list[Array]:  # fmt: skip
+    """Outputs of ``probe``."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        results: list[Array] = session.run(["label", "goodness"], {"X": probe})
+        results: list[Array] = session.run(list(outputs), {"X": probe})
     # ONNX Runtime raises a class of its own for each of its error codes.
     except Exception as error:
         raise ExportError(

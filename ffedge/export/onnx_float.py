@@ -1,4 +1,4 @@
-"""The float32 classifier as an ONNX graph of standard operators.
+"""The float32 network as an ONNX graph of standard operators.
 
 All rules share input, dense layers and normalisation; they differ in how goodness is read.
 """
@@ -6,22 +6,28 @@ All rules share input, dense layers and normalisation; they differ in how goodne
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
 from ..errors import ExportError
-from ..kernels.readout import frozen_panel
-from ..model import Array, Model
+from ..model import Model
 from ..reading import Interval, OnePass, Shortlist
-from ..rules import Contrast, FastWeights, Group, Prototypes, Readout, SideChannel, TopDown
-from ..tensor import PANEL, panels
+from ..rules import (
+    Contrast,
+    FastWeights,
+    Group,
+    Ordinal,
+    Prototypes,
+    Readout,
+    SideChannel,
+    TopDown,
+)
 from .onnx_classes import add_prototype_goodness, add_side_goodness
 from .onnx_contrast import add_label_goodness
 from .onnx_heads import add_one_pass, add_shortlist
 from .onnx_interface import add_input, add_outputs, first_vote
-from .onnx_layers import add_dense, divide_by_length
+from .onnx_layers import divide_by_length
+from .onnx_ordinal import add_bin_goodness, add_number_outputs
+from .onnx_scores import layer_scores
 from .onnx_time import add_fast_weights, add_top_down
 from .onnx_writer import Graph
 
@@ -37,17 +43,22 @@ def build(model: Model) -> Graph:
         raise ExportError(f"export: expected one of the rules {names}, got {network.rule.name!r}")
     if model.precision != "float32":
         raise ExportError(f"export: expected a model of precision float32, got {model.precision!r}")
+    numeric = network.rule.numeric
+    kind = "regression" if numeric else "classifier"
+    says = "value = mean of the bins" if numeric else "label = argmax of goodness"
     graph = Graph(
         "ffedge",
-        f"Forward-Forward classifier {network.text}, rule {network.rule.name}: "
-        "label = argmax of goodness; X in raw units",
+        f"Forward-Forward {kind} {network.text}, rule {network.rule.name}: {says}; X in raw units",
     )
     x = add_input(graph, model)
     if network.normalize_input:
         squares = graph.add_node("ReduceSumSquare", [x], axes=[1], keepdims=1)
         x = divide_by_length(graph, x, squares, network.features)
     _reader(model)(graph, model, network.rule, x)
-    add_outputs(graph, model, "goodness")
+    if numeric:
+        add_number_outputs(graph, model)
+    else:
+        add_outputs(graph, model, "goodness")
     return graph
 
 
@@ -68,45 +79,9 @@ def _reader(model: Model) -> Callable[[Graph, Model, Any, str], None]:
 
 def _add_class_goodness(graph: Graph, model: Model, rule: Readout | Group, x: str) -> None:
     """``goodness`` = sum over the layers that vote of log-softmax of their class scores."""
-    votes, voting = [], first_vote(model)
-    for i, layer in enumerate(model.network.layers):
-        if i > 0:
-            squares = graph.add_node("ReduceSumSquare", [x], axes=[1], keepdims=1)
-            x = divide_by_length(graph, x, squares, model.network.hidden[i - 1])
-        x = add_dense(graph, model, i, x)
-        if i < voting:
-            continue
-        activity = x
-        if isinstance(rule, Group):
-            matrix = group_matrix(rule, layer.out_features, model.network.classes)
-            activity = graph.add_node("Mul", [x, x]) if rule.squared else x
-        elif rule.frozen:
-            matrix = frozen_matrix(rule, i, layer.out_features, model.network.classes)
-        else:
-            matrix = model.dense_weight(i, "readout").T
-        readout = graph.add_constant(f"layer{i}.readout", matrix)
-        scores = graph.add_node("MatMul", [activity, readout])
-        votes.append(graph.add_node("LogSoftmax", [scores], axis=1))
+    scores = layer_scores(graph, model, rule, x, first_vote(model))
+    votes = [graph.add_node("LogSoftmax", [score], axis=1) for score in scores]
     graph.add_node("Sum", votes, "goodness")
-
-
-def frozen_matrix(rule: Readout, index: int, width: int, classes: int) -> Array:
-    """A layer's frozen M.T, float32 (width, C), as its kernels make it from the seed."""
-    seed, _, magnitude = rule.frozen_matrix(index, width)
-    matrix = np.empty((panels(width) * PANEL, classes), np.float32)
-    tile = np.empty((1, classes, PANEL), np.float32)
-    for p in range(panels(width)):
-        frozen_panel(seed, p, width, magnitude, tile)
-        matrix[p * PANEL : (p + 1) * PANEL] = tile[0].T
-    return matrix[:width]
-
-
-def group_matrix(rule: Group, width: int, classes: int) -> Array:
-    """``sharpness / |group c|`` where a unit belongs to class c, float32 (width, C)."""
-    matrix = np.zeros((width, classes), np.float32)
-    for c, (first, last) in enumerate(pairwise(rule.starts(width, classes))):
-        matrix[first:last, c] = rule.factor / np.float32(last - first)
-    return matrix
 
 
 #: Rules of which a part of the layers can be exported.
@@ -121,4 +96,5 @@ _GOODNESS: dict[type[Any], Callable[[Graph, Model, Any, str], None]] = {
     Contrast: add_label_goodness,
     TopDown: add_top_down,
     FastWeights: add_fast_weights,
+    Ordinal: add_bin_goodness,
 }

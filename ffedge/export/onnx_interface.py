@@ -1,10 +1,12 @@
-"""What every exported classifier takes and gives, whatever happens between.
+"""What every exported model takes and gives, whatever happens between.
 
 X              float32 (N, features)  raw units: scaling is part of the graph
 label          int64 or string (N,)   the class of the largest goodness, ties to the first
 probabilities  float32 (N, C)         rows sum to 1
 goodness       float32 (N, C)         ``Predictor.scores``: for thresholds of one's own; of an
                                       int8 model, its integers rounded to float32
+
+A regression gives other things: ``value`` and the probabilities of its bins, see ``onnx_ordinal``.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from .. import __version__
 from ..errors import ExportError
 from ..model import Array, Model
 from ..reading import EarlyExit, Interval, default_reading
+from ..rules.ordinal import CENTRES
 from ..scaling import LIMIT
 from .onnx_writer import Graph
 
@@ -86,7 +89,10 @@ def add_outputs(graph: Graph, model: Model, goodness: str, exact: str | None = N
 
 def metadata(model: Model) -> dict[str, str]:
     """The file's ``metadata_props``: what a program needs to know about the model it loads."""
-    return {
+    numbers = {}
+    if model.network.rule.numeric:
+        numbers["ffedge.centres"] = json.dumps(model.params[CENTRES].astype(float).tolist())
+    return numbers | {
         "ffedge.format": FORMAT,
         "ffedge.version": __version__,
         "ffedge.network": json.dumps(model.network.describe()),

@@ -27,6 +27,11 @@ _BATCH_ONLY = (".xt", ".delta", ".sums")
 def check(network: Network, recipe: Recipe) -> None:
     """Refuse what the device program cannot run. Raises ConfigError."""
     rule = network.rule
+    if rule.numeric:
+        raise ConfigError(
+            f"firmware: expected a classifier, got a regression (rule {rule.name}), which has no "
+            "int8 form: boards learn from class codes"
+        )
     if network.precision != "int8" or not isinstance(rule, Readout | Group):
         raise ConfigError(
             "firmware: expected an int8 network with the readout or the group rule, got "

@@ -15,7 +15,7 @@ from .dense import add_gradient
 from .normalize import sum_of_squares
 from .optimize import flush
 from .provider import REORDER, kernel
-from .readout import readout_delta, readout_scores
+from .readout import open_delta, readout_delta, readout_scores
 
 #: Rows shorter than this count as silent.
 SHORTEST = np.float32(1e-12)
@@ -44,9 +44,13 @@ def prototype_scores(y, rows, prototypes, tau, inverse, scores):
 
 
 @kernel()
-def prototype_delta(y, rows, errors, prototypes, scores, tau, inverse, index, offset, delta):
-    """``delta = (tau * errors @ q - (errors . scores) h) / |y|`` where the unit is on.
+def prototype_delta(
+    y, rows, rectified, errors, prototypes, scores, tau, inverse, index, offset, delta
+):
+    """``delta = (tau * errors @ q - (errors . scores) h) / |y|``
 
+    rectified  bool                              read           whether units that are off learn
+                                                                nothing: the derivative of a ReLU
     errors   float32 (ceil(C/16), capacity, 16)  read, written  see ``class_errors``; multiplied by
                                                                 tau / |y| for the gradient of q
     index, offset  int32, int64 (at least C,)    written        workspace
@@ -59,7 +63,10 @@ def prototype_delta(y, rows, errors, prototypes, scores, tau, inverse, index, of
         for p in range(errors.shape[0]):
             for lane in range(PANEL):
                 errors[p, r, lane] *= factor
-    readout_delta(y, rows, errors, prototypes, index, offset, delta)
+    if rectified:
+        readout_delta(y, rows, errors, prototypes, index, offset, delta)
+    else:
+        open_delta(rows, errors, prototypes, index, offset, delta)
     for r in range(rows):
         along = np.float32(0)
         for k in range(scores.shape[1]):

@@ -68,6 +68,12 @@ class Everything(Reading):
         run.score_batch(count)
         return count * full_cost(run.network)
 
+    def probabilities(self, run: Any, count: int) -> np.ndarray[Any, Any]:
+        """The rule's own; see ``Rule.probabilities``."""
+        network = run.network
+        chances: np.ndarray[Any, Any] = network.rule.probabilities(network, run.total[:count])
+        return chances
+
 
 def softmax(network: Network, scores: np.ndarray[Any, Any], factor: Any) -> np.ndarray[Any, Any]:
     """float64 softmax by rows of ``factor * scores``; factor: one number, or a column of them."""
@@ -96,6 +102,11 @@ def full_cost(network: Network) -> int:
 
 def check_votes(kind: Any, network: Network) -> None:
     """Refuse rules whose layers do not score the classes."""
+    if network.rule.numeric:
+        raise ConfigError(
+            f"{type(kind).__name__}: expected a rule for classes, got {network.rule.name}; a "
+            "regression is read from all its layers"
+        )
     if not network.rule.layers_vote:
         raise ConfigError(
             f"{type(kind).__name__}: expected a rule whose layers each score the classes, such as "

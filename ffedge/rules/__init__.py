@@ -12,20 +12,32 @@ from .goodness_parts import GOODNESS, Regions, Signed, TopK
 from .group import Group
 from .labels import LABELS, Append, Label, Overwrite, Pattern
 from .losses import LOSSES, Loss, Swish, SymBa, Threshold
-from .named import NAMED_RULES, RULES, hinton, named_rule, word_for
+from .named import (
+    ALL_RULES,
+    NAMED_RULES,
+    NUMBER_RULES,
+    RULES,
+    for_numbers,
+    hinton,
+    named_rule,
+    word_for,
+)
 from .negatives import NEGATIVES, HardLabel, LikelyLabel, Negatives, WrongLabel
 from .objectives import OBJECTIVES, CrossEntropy, Logistic, Objective
+from .ordinal import Ordinal
 from .prototypes import Prototypes
 from .readout import Readout
 from .side_channel import SideChannel
 from .top_down import TopDown
 
 __all__ = [
+    "ALL_RULES",
     "GOODNESS",
     "LABELS",
     "LOSSES",
     "NAMED_RULES",
     "NEGATIVES",
+    "NUMBER_RULES",
     "OBJECTIVES",
     "RULES",
     "Append",
@@ -43,6 +55,7 @@ __all__ = [
     "MeanOfSquares",
     "Negatives",
     "Objective",
+    "Ordinal",
     "Overwrite",
     "Pattern",
     "Prototypes",
@@ -59,6 +72,7 @@ __all__ = [
     "TopDown",
     "TopK",
     "WrongLabel",
+    "for_numbers",
     "hinton",
     "named_rule",
     "word_for",

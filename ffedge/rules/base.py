@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -46,6 +47,8 @@ class Rule:
     #: Whether layers may have another activation than the ReLU, whose derivative the kernels of
     #: a rule may have built in.
     any_activation: ClassVar[bool] = False
+    #: Whether the targets are numbers, of which ``network.classes`` bins are made, not classes.
+    numeric: ClassVar[bool] = False
     #: Whether each layer scores the classes in one pass (``vote``), so that layers can be left
     #: out of a prediction; see ``ffedge.reading``.
     layers_vote: ClassVar[bool] = False
@@ -114,6 +117,16 @@ class Rule:
         """Parameters beyond the layer's own, kept in the model file."""
         return {}
 
+    def shared_params(self, network: Network) -> dict[str, TensorSpec]:
+        """Parameters that belong to no layer, kept in the model file under their full names."""
+        return {}
+
+    def prepare(self, arena: Any, data: Any) -> None:
+        """Learn ``shared_params`` from the training data, before the first stage."""
+
+    def check_params(self, params: Mapping[str, Any]) -> None:
+        """Raise ConfigError for parameters, from a file, that are impossible together."""
+
     def initialize(self, layer: Any, seed: int) -> None:
         """Give ``params`` their starting values; they come zeroed."""
 
@@ -177,24 +190,16 @@ def refuse_fields(name: str, network: Network) -> None:
 
 
 @dataclass(frozen=True)
-class ClassRule(Rule):
-    """Rules where a layer itself scores the classes: one pass, no negative data.
-
-    smoothing: share of the target probability that is spread over all classes, 0 to 0.9.
-    """
-
-    smoothing: float = 0.05
-    layers_vote: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.smoothing <= 0.9:
-            raise ConfigError(
-                f"{type(self).__name__}: expected smoothing in 0..0.9, got {self.smoothing!r}"
-            )
+class ScoreRule(Rule):
+    """Rules where a layer itself scores classes or bins: one pass, no negative data."""
 
     def scores(self, run: Any, layer: Any, rows: int) -> None:
         """Write the layer's class scores to ``run.scores``."""
         raise TypeError(f"{type(self).__name__} has no scores")
+
+    def errors(self, run: Any, rows: int, scale: np.float32) -> tuple[float, int]:
+        """Turn ``run.scores`` into ``run.errors``; returns (summed loss in nats, rows right)."""
+        raise TypeError(f"{type(self).__name__} has no errors")
 
     def delta(self, run: Any, layer: Any, rows: int) -> None:
         """Turn ``run.errors`` into ``layer.delta``."""
@@ -216,14 +221,12 @@ class ClassRule(Rule):
         """Forward, local error, update, normalise: layer by layer, nothing is looked back at."""
         x = run.first_input
         layers = run.layers[run.first : run.last_active + 1]
-        scale, smoothing = np.float32(layers[0].delta_rate()), np.float32(self.smoothing)
+        scale = np.float32(layers[0].delta_rate())
         for layer in layers:
             layer.forward(x, count)
             if layer.active:
                 self.scores(run, layer, count)
-                loss, correct = classes.class_errors(
-                    run.scores, count, run.labels, scale, smoothing, run.errors
-                )
+                loss, correct = self.errors(run, count, scale)
                 layer.note(loss, correct, count)
                 self.delta(run, layer, count)
                 self.learn(run, layer, count)
@@ -233,7 +236,7 @@ class ClassRule(Rule):
                 x = layer.out
 
     def score_batch(self, run: Any, count: int) -> None:
-        """Sum of the layers' log-probabilities."""
+        """Sum of the layers' votes."""
         run.total[:count] = 0.0
         x = run.input
         layers = run.layers[: run.last_active + 1]
@@ -243,3 +246,28 @@ class ClassRule(Rule):
             if layer is not layers[-1]:
                 layer.normalize(count)
                 x = layer.out
+
+
+@dataclass(frozen=True)
+class ClassRule(ScoreRule):
+    """Score rules whose layers are taught by the cross-entropy of the classes.
+
+    smoothing: share of the target probability that is spread over all classes, 0 to 0.9.
+    """
+
+    smoothing: float = 0.05
+    layers_vote: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.smoothing <= 0.9:
+            raise ConfigError(
+                f"{type(self).__name__}: expected smoothing in 0..0.9, got {self.smoothing!r}"
+            )
+
+    def errors(self, run: Any, rows: int, scale: np.float32) -> tuple[float, int]:
+        """``target - softmax(scores)``; see ``kernels.classes``."""
+        smoothing = np.float32(self.smoothing)
+        found: tuple[float, int] = classes.class_errors(
+            run.scores, rows, run.labels, scale, smoothing, run.errors
+        )
+        return found

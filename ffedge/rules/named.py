@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ConfigError
@@ -14,6 +15,7 @@ from .group import Group
 from .labels import Append
 from .losses import Swish, SymBa
 from .objectives import Logistic
+from .ordinal import Ordinal
 from .prototypes import Prototypes
 from .readout import Readout
 from .side_channel import SideChannel
@@ -39,9 +41,10 @@ RULES: dict[str, Any] = {
     "hinton": hinton,
     "top-down": TopDown,
     "fast-weights": FastWeights,
+    "ordinal": Ordinal,
 }
 
-#: What the command line and the estimator offer by one word.
+#: What the command line and ``FFClassifier`` offer by one word.
 NAMED_RULES: dict[str, Rule] = {
     "readout": Readout(),
     "readout-frozen": Readout(frozen=True),
@@ -62,12 +65,40 @@ NAMED_RULES: dict[str, Rule] = {
     "fast-weights": FastWeights(),
 }
 
+#: What the command line and ``FFRegressor`` offer by one word, where the targets are numbers.
+NUMBER_RULES: dict[str, Rule] = {
+    "ordinal": Ordinal(),
+    "ordinal-group": Ordinal(Group(smoothing=0.0)),
+}
 
-def named_rule(name: str) -> Rule:
-    """The rule of that name; ConfigError if there is none."""
-    if name not in NAMED_RULES:
-        raise ConfigError(f"rule: expected one of {', '.join(NAMED_RULES)}, got {name!r}")
-    return NAMED_RULES[name]
+ALL_RULES = NAMED_RULES | NUMBER_RULES
+
+#: Rules for classes, and what stands for them where the target is a number.
+_FOR_NUMBERS = {"readout": "ordinal", "group": "ordinal-group"}
+
+
+def named_rule(name: str, known: Mapping[str, Rule] = NAMED_RULES) -> Rule:
+    """The rule of that name among the known ones; ConfigError if there is none."""
+    if name not in known:
+        raise ConfigError(f"rule: expected one of {', '.join(known)}, got {name!r}")
+    return known[name]
+
+
+def for_numbers(word: str) -> str:
+    """The word of a rule that predicts numbers: ``word`` itself, or what stands for it.
+
+    >>> for_numbers("readout"), for_numbers("ordinal-group")
+    ('ordinal', 'ordinal-group')
+
+    Raises ConfigError for a rule that knows classes only.
+    """
+    found = _FOR_NUMBERS.get(word, word)
+    if found not in NUMBER_RULES:
+        raise ConfigError(
+            f"regression: expected one of the rules {', '.join(NUMBER_RULES)}, got {word}, which "
+            "knows classes only"
+        )
+    return found
 
 
 def word_for(rule: Rule) -> str:
@@ -76,5 +107,5 @@ def word_for(rule: Rule) -> str:
     >>> word_for(hinton())
     'hinton'
     """
-    words = [word for word, known in NAMED_RULES.items() if known == rule]
+    words = [word for word, known in ALL_RULES.items() if known == rule]
     return words[0] if words else rule.name

@@ -78,11 +78,12 @@ class Logistic(Objective):
     ``softplus(theta - s_label) + sum over the others of softplus(s_k - theta) / (C - 1)``: positive
     and negative data of Hinton 2022, section 2, with all wrong labels at once and none drawn.
 
-    sharpness: 0.001 to 10,000. threshold: theta, in units of the scores, 0 to 10,000.
+    sharpness: 0.001 to 10,000. threshold: theta, in units of the scores, 0 to 10,000; the default
+    asks for a mean of squares of a half.
     """
 
-    sharpness: float = 20.0
-    threshold: float = 20.0
+    sharpness: float = 50.0
+    threshold: float = 25.0
     name: ClassVar[str] = "logistic"
 
     def __post_init__(self) -> None:

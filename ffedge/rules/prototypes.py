@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ..activations import RELU
 from ..errors import ConfigError
 from ..kernels import prototypes, random
 from ..tensor import PANEL, TensorSpec, panels
@@ -33,6 +34,7 @@ class Prototypes(ClassRule):
     tau: float = 32.0
     frozen: bool = False
     name: ClassVar[str] = "prototypes"
+    any_activation: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,11 +81,14 @@ class Prototypes(ClassRule):
         )  # fmt: skip
 
     def delta(self, run: Any, layer: Any, rows: int) -> None:
-        """``(1 / |y|) (g - (g . h) h)`` where the unit is on, with ``g = tau * errors @ q``."""
+        """``(g - (g . h) h) / |y|`` with ``g = tau * errors @ q``, through the activation."""
+        rectified = layer.activation == RELU
         prototypes.prototype_delta(
-            layer.out, rows, run.errors, layer.params["prototypes"], run.scores,
+            layer.out, rows, rectified, run.errors, layer.params["prototypes"], run.scores,
             np.float32(self.tau), run.inverse, run.index, run.offset, layer.delta,
         )  # fmt: skip
+        if not rectified:
+            layer.gate(rows)
 
     def learn(self, run: Any, layer: Any, rows: int) -> None:
         """``q_k += tau * errors_k (h - (h . q_k) q_k)`` by the optimiser, then length 1."""

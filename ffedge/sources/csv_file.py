@@ -23,6 +23,7 @@ from .labels import MAX_CLASSES, MAX_LABEL_LENGTH, too_many_classes
 from .part import Part
 from .spool import CHUNK_BYTES, PathLike, Progress, Spool
 from .stored import StoredArray, open_file, stored_array
+from .targets import CsvTargets
 
 _WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?", re.ASCII)
 _BATCH = CHUNK_BYTES // 16  # values collected before they are written
@@ -34,7 +35,7 @@ class _Table:
 
     layout: Layout
     features: StoredArray
-    labels: _Labels | None
+    labels: _Labels | CsvTargets | None
 
 
 def read_csv_pair(
@@ -42,25 +43,36 @@ def read_csv_pair(
     label: str | int | None,
     cache_dir: PathLike | None,
     progress: Progress | None,
+    numeric: bool = False,
 ) -> tuple[Part, Part | None]:
     """The file and, beside NAME_train.csv, NAME_test.csv or NAME-test.csv. Raises DataError.
 
-    A test file that has the columns of the train file but for the label is left alone.
+    A test file that has the columns of the train file but for the label is left alone. numeric:
+    the label column holds numbers to be predicted, not classes.
     """
-    train = _read(path, lambda first, where: labelled(first, label, where), cache_dir, progress)
+    train = _read(
+        path, lambda first, where: labelled(first, label, where), cache_dir, progress, numeric
+    )
     assert train is not None
     assert train.labels is not None
-    train.labels.refuse_measurements()
-    whole = train.labels.all_whole()
+    if isinstance(train.labels, _Labels):
+        train.labels.refuse_measurements()
     layout = train.layout
     beside = find_test_file(path)
     test = None
     if beside is not None:
-        test = _read(beside, lambda first, where: like(first, layout, where), cache_dir, progress)
+        test = _read(
+            beside, lambda first, where: like(first, layout, where), cache_dir, progress, numeric
+        )
+    whole = _is_whole(train.labels)
+    part = _part(train, train.labels, whole)
     if test is None or test.labels is None:
-        return _part(train, train.labels, whole), None
-    test_whole = whole and test.labels.all_whole()
-    return _part(train, train.labels, whole), _part(test, test.labels, test_whole)
+        return part, None
+    return part, _part(test, test.labels, whole and _is_whole(test.labels))
+
+
+def _is_whole(labels: _Labels | CsvTargets) -> bool:
+    return isinstance(labels, _Labels) and labels.all_whole()
 
 
 def read_csv_features(
@@ -89,8 +101,9 @@ def find_test_file(path: Path) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
-def _part(table: _Table, labels: _Labels, whole: bool) -> Part:
-    return Part(table.features, labels.stored(whole), table.layout.feature_names())
+def _part(table: _Table, labels: _Labels | CsvTargets, whole: bool) -> Part:
+    stored = labels.stored(whole) if isinstance(labels, _Labels) else labels.stored()
+    return Part(table.features, stored, table.layout.feature_names())
 
 
 def _read(
@@ -98,6 +111,7 @@ def _read(
     choose: Callable[[Header, str], Layout | None],
     cache_dir: PathLike | None,
     progress: Progress | None,
+    numeric: bool = False,
 ) -> _Table | None:
     """choose: the layout for the first line of the file ``where``; None: do not read on."""
     where = os.fspath(path)
@@ -115,13 +129,15 @@ def _read(
             lines.delimiter = layout.delimiter
             with Spool(where, cache_dir) as numbers, Spool(where, cache_dir) as codes:
                 features = _Features(where, layout, numbers)
-                labels = None if layout.label is None else _Labels(where, layout, codes)
+                kind = CsvTargets if numeric else _Labels
+                labels = None if layout.label is None else kind(where, layout, codes)
                 return _table(lines, layout, features, labels, meter)
 
 
 def _table(
-    lines: Lines, layout: Layout, features: _Features, labels: _Labels | None, meter: FileMeter
-) -> _Table:
+    lines: Lines, layout: Layout, features: _Features, labels: _Labels | CsvTargets | None,
+    meter: FileMeter,
+) -> _Table:  # fmt: skip
     where = features.where
     samples = 0
     for number, cells in enumerate(records(lines, where)):

@@ -23,6 +23,7 @@ from .labels import (
 from .permutation import Permutations
 from .spool import MemorySink, Meter
 from .stored import stored_array
+from .targets import FLOAT32, read_targets
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -31,8 +32,9 @@ class Dataset:
 
     features: (n, width), C order, uint8, int8, int16 or float32; a plain writable np.ndarray,
         though nobody writes to it (a mapped file is private to the process)
-    labels: (n,) codes 0..len(classes)-1, the smallest of uint8, uint16 and int32 that fits
-    classes: the label of each code, sorted; all str or all int
+    labels: (n,) codes 0..len(classes)-1, the smallest of uint8, uint16 and int32 that fits; or
+        float32, the numbers to be predicted
+    classes: the label of each code, sorted; all str or all int; () where labels are numbers
     feature_shape: shape of one sample before flattening, (28, 28) or (5,)
     name: for reports
     storage: "memory", or "mapped" for features in a file, which may be larger than memory
@@ -61,6 +63,25 @@ class Dataset:
         return int(self.features.shape[1])
 
     @property
+    def numeric(self) -> bool:
+        """Whether the labels are numbers to be predicted: a regression's targets."""
+        return not self.classes
+
+    def check_numeric(self, wanted: bool, where: str) -> None:
+        """Raise DataError unless labels are numbers where those are ``wanted``, else classes."""
+        if self.numeric == wanted:
+            return
+        if wanted:
+            raise DataError(
+                f"{where}: expected numbers to predict, got {len(self.classes):,} classes; read "
+                "the data with numeric=True (--regression), or use a rule for classes"
+            )
+        raise DataError(
+            f"{where}: expected classes, got numbers to predict; use the rule ordinal "
+            "(--regression), or FFRegressor"
+        )
+
+    @property
     def nbytes(self) -> int:
         """Bytes of features and labels, which the two parts of a split share; rows not counted."""
         return self.features.nbytes + self.labels.nbytes
@@ -69,7 +90,8 @@ class Dataset:
         """(rest, part): a stratified division that copies neither features nor labels.
 
         fraction: the share of the samples in part, above 0 and below 1; each class gives its share,
-            rounded so that the total is right, and keeps at least 1 sample in rest
+            rounded so that the total is right, and keeps at least 1 sample in rest. Numbers are
+            divided at random
         seed: 0..2**32-1; the same seed gives the same rows with every NumPy version
 
         Both keep their rows in ascending order. Working memory: about 10 bytes a sample.
@@ -79,8 +101,11 @@ class Dataset:
             raise ConfigError(f"split: expected a fraction above 0 and below 1, got {fraction}")
         if not 0 <= seed < 2**32:
             raise ConfigError(f"split: expected a seed in 0..{2**32 - 1}, got {seed}")
-        labels = self.labels if self.rows is None else self.labels[self.rows]
-        counts = np.bincount(labels, minlength=len(self.classes))
+        if self.numeric:
+            labels: NDArray[Any] = np.zeros(self.n_samples, np.uint8)
+        else:
+            labels = self.labels if self.rows is None else self.labels[self.rows]
+        counts = np.bincount(labels, minlength=max(len(self.classes), 1))
         taken = _shares(counts, fraction)
         if not taken.any():
             raise DataError(
@@ -103,15 +128,17 @@ class Dataset:
         return replace(self, rows=rows.astype(dtype))
 
     def __repr__(self) -> str:
+        kind = "numbers to predict" if self.numeric else f"{len(self.classes):,} classes"
         return (
             f"Dataset({self.name!r}: {self.n_samples:,} samples of shape {self.feature_shape}, "
-            f"{self.features.dtype}, {len(self.classes):,} classes, {self.storage})"
+            f"{self.features.dtype}, {kind}, {self.storage})"
         )
 
 
 def from_arrays(
-    X: ArrayLike, y: ArrayLike, *, classes: Iterable[Any] | None = None, name: str = "arrays"
-) -> Dataset:
+    X: ArrayLike, y: ArrayLike, *, classes: Iterable[Any] | None = None, name: str = "arrays",
+    numeric: bool = False,
+) -> Dataset:  # fmt: skip
     """A Dataset from arrays in memory.
 
     X: (n, ...) of any real number type of at most 64 bits; beyond 2-D it is flattened. uint8, int8,
@@ -121,6 +148,7 @@ def from_arrays(
     y: (n,) or (n, 1): integers, bool, floats that are whole numbers, or texts (a str dtype or
         objects)
     classes: the labels there may be, 2 or more; they are sorted. None takes those in y
+    numeric: y are numbers to be predicted, kept as float32; there are no classes
 
     Beyond its result it needs less than 8 MiB, whatever the size of X.
     Raises DataError, in words that name the first bad row and column, counted from 0, for NaN and
@@ -136,8 +164,12 @@ def from_arrays(
     refuse_unusable_shape(stored)
     n_samples = stored.shape[0]
     refuse_label_shape(labels, n_samples)
-    named = classes_of(labels) if classes is None else given_classes(classes, "classes")
-    codes = encode(labels, named, MemorySink(code_dtype(len(named)), n_samples))
+    named: Classes = ()
+    if numeric:
+        codes = read_targets(labels, MemorySink(FLOAT32, n_samples))
+    else:
+        named = classes_of(labels) if classes is None else given_classes(classes, "classes")
+        codes = encode(labels, named, MemorySink(code_dtype(len(named)), n_samples))
     if stored.kept is not None:
         features = stored.kept
         check_kept(stored)

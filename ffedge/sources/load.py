@@ -24,6 +24,7 @@ def load(
     spec: PathLike,
     *,
     label: PathLike | int | None = None,
+    numeric: bool = False,
     data_dir: PathLike | None = None,
     cache_dir: PathLike | None = None,
     progress: Progress | None = None,
@@ -37,6 +38,7 @@ def load(
     label: for csv the label column, by name or 0-based number (default: label, class, target or y,
         else the last); for .npz the name of the labels in it; for .npy and IDX the path of the
         labels file
+    numeric: the labels are numbers to be predicted (a regression), not classes
     cache_dir: folder for the temporary file; default $TMPDIR, else /var/tmp. Not a tmpfs: that is
         memory
     progress: called as progress(done_bytes, total_bytes) while a part is spooled; starts again
@@ -57,18 +59,18 @@ def load(
         name = str(spec)
         _refuse_label(label, name)
         if name == "digits":
-            return load_digits()
+            return load_digits(numeric=numeric)
         train, test = named.read_named(name, data_dir, cache_dir)
-        return datasets(name, train, test, cache_dir, progress)
+        return datasets(name, train, test, cache_dir, progress, numeric)
     path = Path(spec)
     with refusing(str(path)):
         if path.is_dir():
             path = _only_data_set(path, label)
         else:
             refuse_absent(path, "load", "a file or folder")
-    train, test = _read(path, label, cache_dir, progress)
+    train, test = _read(path, label, cache_dir, progress, numeric)
     name = path.name.removesuffix(".gz")
-    return datasets(name.rpartition(".")[0] or name, train, test, cache_dir, progress)
+    return datasets(name.rpartition(".")[0] or name, train, test, cache_dir, progress, numeric)
 
 
 def _read(
@@ -76,13 +78,14 @@ def _read(
     label: PathLike | int | None,
     cache_dir: PathLike | None,
     progress: Progress | None,
+    numeric: bool,
 ) -> tuple[Part, Part | None]:
     kind = file_kind(path)
     if kind == "csv":
         column = label if isinstance(label, int) or label is None else os.fspath(label)
         from .csv_file import read_csv_pair
 
-        return read_csv_pair(path, column, cache_dir, progress)
+        return read_csv_pair(path, column, cache_dir, progress, numeric)
     if isinstance(label, int):
         wanted = "the name of the labels in it" if kind == "npz" else "the path of a labels file"
         raise DataError(f"{path}: expected label to be {wanted}, got {label}")

@@ -20,6 +20,7 @@ from .features import (
 from .labels import Classes, classes_of, encode, refuse_label_shape
 from .spool import Meter, PathLike, Progress, Spool
 from .stored import StoredArray
+from .targets import read_targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,12 @@ def datasets(
     test: Part | None,
     cache_dir: PathLike | None,
     progress: Progress | None,
+    numeric: bool = False,
 ) -> tuple[Dataset, Dataset | None]:
     """Both parts with one dtype, one width and the classes of the train part.
 
-    What cannot be used as it lies is converted in chunks into a temporary file. Raises DataError.
+    numeric: the labels are numbers to be predicted, and there are no classes. What cannot be used
+    as it lies is converted in chunks into a temporary file. Raises DataError.
     """
     parts = [train] if test is None else [train, test]
     for part in parts:
@@ -51,7 +54,7 @@ def datasets(
                 f"{part.features.where}: expected samples of shape {train.features.shape[1:]} "
                 f"as in the train part, got {part.features.shape[1:]}"
             )
-    classes = classes_of(train.labels)
+    classes: Classes = () if numeric else classes_of(train.labels)
     labels = [_codes(part.labels, classes, cache_dir) for part in parts]
     meters = [conversion_meter(part.features, progress) for part in parts]
     dtypes = [
@@ -83,7 +86,7 @@ def map_features(
 
 def _codes(labels: StoredArray, classes: Classes, cache_dir: PathLike | None) -> NDArray[Any]:
     with Spool(labels.where, cache_dir) as spool:
-        return encode(labels, classes, spool)
+        return encode(labels, classes, spool) if classes else read_targets(labels, spool)
 
 
 def _dataset(
