@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from datasets import read, rows
+from datasets import folder, read, rows
 
 from ffedge.network import Network
 from ffedge.optimizers import Adam
@@ -101,7 +101,7 @@ class FastAgainstNone:
 def sequences(name: str, plan: Sequence, data_dir: str | None) -> tuple[Dataset, Dataset]:
     """(train, test) with time as the first axis."""
     if name == "mnist":
-        train, test = load("mnist", data_dir=data_dir)
+        train, test = load("mnist", data_dir=data_dir or folder(None))
         assert test is not None
         if plan.limit is not None:
             train, _ = train.split(1 - plan.limit / train.n_samples, 0)
