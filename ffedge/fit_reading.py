@@ -16,7 +16,7 @@ from .model import Model
 from .network import Network
 from .predict import Predictor, check_width
 from .reading import EarlyExit, Everything, Interval, Reading, full_cost
-from .reading.base import check_votes, layer_cost
+from .reading.base import add_vote, check_votes, layer_cost
 from .reading.layers import leads, score_unit
 from .sources import Dataset
 
@@ -124,7 +124,7 @@ def running_totals(model: Model, data: Dataset, batch: int = 64) -> tuple[Array,
         x = run.input
         for layer in run.layers:
             layer.forward(x, count)
-            layer.vote(count)
+            add_vote(run, layer, count)
             totals[layer.index, first : first + count] = run.total[:count]
             network.rule.hand_on(layer, count)
             x = layer.out

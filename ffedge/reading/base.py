@@ -94,6 +94,15 @@ def full_cost(network: Network) -> int:
     return passes * sum(layer_cost(network, i) for i in layers) + votes
 
 
+def add_vote(run: Any, layer: Any, rows: int) -> None:
+    """Add what a layer says about the classes to ``run.total``, in units of that."""
+    if run.network.precision == "int8":
+        # Its integers are the layer's own business, whatever the rule.
+        layer.vote(rows)
+    else:
+        run.network.rule.vote(run, layer, rows)
+
+
 def check_votes(kind: Any, network: Network) -> None:
     """Refuse rules whose layers do not score the classes."""
     if not network.rule.layers_vote:
