@@ -26,7 +26,7 @@ class Activation:
     keeps_sums: ClassVar[bool] = False
     #: Whether no activity is below 0.
     nonnegative: ClassVar[bool] = False
-    #: Whether the derivative is 1 for an active unit and 0 for a silent one.
+    #: Whether it is the ReLU, which the kernels of layers and rules have built in.
     rectifies: ClassVar[bool] = False
 
     def apply(self, out: Array, rows: int, width: int, sums: Array) -> None:

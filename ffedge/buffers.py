@@ -108,14 +108,16 @@ def _step_needs(network: Network, batch: int, rows: int, stages: Sequence[int]) 
     """
     always = (min(stages), END)
     depth = len(network.layers)
-    spec = activity(network.layers[0].input_shape, rows)
+    spec = activity((network.input_width,), network.rule.input_rows(rows))
     yield Need("input", spec, "activations", always, phases=(0, 1))
     for i, layer in enumerate(network.layers):
         # Read once more by the layer above, then dead.
         phases = (i + 1, min(i + 2, depth))
         spec = activity(layer.output_shape, rows)
         yield Need(f"layer{i}.out", spec, "activations", (stages[i], END), phases)
-    widest = max(network.classes, *(layer.in_features for layer in network.layers))
+    # A rule's own weights may take in more than any layer's.
+    specs = [spec for i in range(depth) for spec in parameters(network, i).values()]
+    widest = max(network.classes, *(spec.shape[1] for spec in specs))
     workspace = {
         "index": TensorSpec((widest,), "int32"),
         "offset": TensorSpec((widest,), "int64"),
@@ -220,6 +222,17 @@ def check_training(
     checkpoint: bool = False,
 ) -> None:  # fmt: skip
     """Raise ConfigError for what cannot be trained, whatever the memory."""
+    rule = network.rule
+    if rule.no_layerwise and recipe.schedule == "layerwise":
+        raise ConfigError(
+            f"plan_training: expected schedule sweep for the rule {rule.name}, "
+            f"{rule.no_layerwise}, got layerwise"
+        )
+    if rule.no_streaming and streaming is not None:
+        raise ConfigError(
+            f"plan_training: expected all layers in memory for the rule {rule.name}, "
+            f"{rule.no_streaming}, got some on disk; name a larger budget or narrow the layers"
+        )
     if network.precision == "int8" and recipe.optimizer.state:
         raise ConfigError(
             f"plan_training: expected the optimiser sgd in int8, got {recipe.optimizer.name}; "
@@ -278,7 +291,7 @@ def plan_prediction(
     if network.precision == "int8":
         step = buffers_int8.step_needs(network, batch, stages)
     else:
-        step = _step_needs(network, batch, batch, stages)
+        step = _step_needs(network, batch, batch * network.rule.rows_per_score, stages)
     own = (reading or default_reading(network)).workspace(network, batch)
     read = (Need(f"reading.{name}", spec, "workspace") for name, spec in own.items())
     plan = place([*model_needs(network), *step, *read])

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from .buffers_int8 import padded
+from .fetching import choose
 from .network import Network
-from .run import choose
 from .run_int8 import AnyRun, Int8Run
 from .sources import Dataset
 from .training_file import TrainingFile

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 
 from .activations import Activation, ReLU
 from .errors import ConfigError
 from .fields import Fields
 from .kernels.int8.input import INPUT_EXP
 from .tensor import PANEL, TensorSpec, panels
+
+Array = np.ndarray[Any, Any]
 
 #: Largest fan-in: 127 * 127 * 131,071 + 2**24 still fits the int8 kernels' int32 sums.
 MAX_INPUTS = 131_071
@@ -100,6 +105,11 @@ class Dense:
     def fan_in(self) -> int:
         """Inputs that one unit sees."""
         return self.in_features if self.fields is None else self.fields.fan_in(self.in_features)
+
+    def clear(self, weight: Array, first: int = 0) -> None:
+        """Set weights outside the fields to zero; ``first``: panel at which ``weight`` begins."""
+        if self.fields is not None:
+            self.fields.clear(weight, self.out_features, first)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -153,7 +153,8 @@ class Network:
                 f"Network: expected fields (or None) for each of {len(hidden)} layers, got "
                 f"{len(seen)}"
             )
-        widths = [features * input_parts + rule.label_inputs(classes), *hidden]
+        width = features * input_parts + rule.label_inputs(classes)
+        widths = [rule.inputs(width), *hidden]
         layers = tuple(
             Dense(a, b, kind, own)
             for (a, b), kind, own in zip(pairwise(widths), each, seen, strict=True)
@@ -183,8 +184,13 @@ class Network:
     @property
     def features(self) -> int:
         """Width of a sample: label inputs not counted, parts counted once."""
-        inputs = math.prod(self.layers[0].input_shape) - self.rule.label_inputs(self.classes)
+        inputs = self.input_width - self.rule.label_inputs(self.classes)
         return inputs // self.input_parts
+
+    @property
+    def input_width(self) -> int:
+        """Width of what is brought in for one sample: features, in parts, and label inputs."""
+        return self.rule.input_width(math.prod(self.layers[0].input_shape))
 
     @property
     def score_exponent(self) -> int:

@@ -122,7 +122,9 @@ def choose(
     """
     asked, pace = recipes[0], pace or Pace()
     check_training(network, asked)
-    stream = stream and not checkpoint
+    if network.rule.no_layerwise:
+        recipes = [recipe for recipe in recipes if recipe.schedule != "layerwise"]
+    stream = stream and not checkpoint and not network.rule.no_streaming
     if budget is None:
         plan = plan_training(network, asked, checkpoint=checkpoint)
         return Choice(

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .arena import Arena
+from .fetching import ALL_ROWS, choose, grid_for
 from .kernels import batch
 from .kernels.int8 import input as int8_input
 from .kernels.int8 import shift as shifted
 from .network import Network, cut_of
 from .recipe import Recipe
-from .run import Run, Visits, choose
+from .run import Run, Visits
 from .run_int8_layer import Int8Layer, Lane, SlicedInt8Layer
 from .scales_int8 import constants
-from .shifts import STREAM, Grid, grid_of
+from .shifts import STREAM, Grid
 from .sources import Dataset
 from .sources.residency import RowReader, row_reader
 from .streamer import Streamer
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from .pipeline import Pipeline
 
 Array = np.ndarray[Any, Any]
-
-_ALL_ROWS = np.empty(0, np.int32)
 
 
 class Int8Run:
@@ -113,9 +112,7 @@ class Int8Run:
         """
         if self.visits is not None:
             self.visits.begin()
-        self._grid = None
-        if moved and self.recipe is not None and self.recipe.shift:
-            self._grid = grid_of(self.recipe.shift, data.feature_shape)
+        self._grid = grid_for(self, data, moved)
         subset = choose(self, data, first, count, shuffle)
         reader = self._reader_of(data) if shuffle is not None else None
         if reader is None:
@@ -129,7 +126,7 @@ class Int8Run:
             self.visits.begin()
         batch.choose_rows(first, count, len(features), 0, False, self.chosen)
         self._grid = None
-        self._quantize(features, _ALL_ROWS, count)
+        self._quantize(features, ALL_ROWS, count)
 
     def _reader_of(self, data: Dataset) -> RowReader | None:
         if self._space is None or data.storage != "mapped":
@@ -149,7 +146,7 @@ class Int8Run:
         for first in range(0, count, most):
             rows = reader.read(waiting[first : first + most], self._space)
             out = self.input[first:] if first else self.input
-            self._quantize(rows, _ALL_ROWS, len(rows), first, out)
+            self._quantize(rows, ALL_ROWS, len(rows), first, out)
 
     def _quantize(
         self, features: Array, subset: Array, count: int, first: int = 0, out: Array | None = None

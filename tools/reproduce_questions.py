@@ -35,7 +35,7 @@ from ffedge.trainer import Trainer
 Result = dict[str, Any]
 
 #: Tried for every run on validation data.
-RATES = (0.001, 0.003, 0.01)
+RATES = (0.001, 0.003)
 
 EPOCHS, BATCH = 10, 64
 
@@ -53,11 +53,12 @@ class Question:
     hidden: tuple[int, ...] = (500, 500)
     fields: tuple[Fields, ...] | None = None
     rate: float = 0.001
+    peer: float = 0.03
 
     def network(self, data: Dataset) -> Network:
         """Hard negatives from the network's own prediction, peer normalisation."""
         return Network.dense(
-            data.width, self.hidden, len(data.classes), Contrast(self.goodness),
+            data.width, self.hidden, len(data.classes), Contrast(self.goodness, peer=self.peer),
             activations=self.activation, fields=self.fields,
         )  # fmt: skip
 
@@ -121,7 +122,8 @@ _LOCAL = (512, 504)
 RUNS: dict[str, Question] = {
     "goodness-squares": Question(),
     "goodness-squares-low": Question(SumOfSquares(minimise=True)),
-    "goodness-mean": Question(MeanOfSquares()),
+    # Its derivative is that of the sum over the width, and so is the peer term that goes with it.
+    "goodness-mean": Question(MeanOfSquares(), peer=0.03 / 500),
     "goodness-unsquared": Question(Sum()),
     "goodness-unsquared-low": Question(Sum(minimise=True)),
     "goodness-top-k": Question(TopK()),

@@ -1,6 +1,6 @@
 """Answer Hinton's open questions: every run of ``reproduce_questions``, as one Markdown table.
 
-python tools/seed_questions.py [--only WORD] [--samples N] [--epochs N] [--seed 0]
+python tools/seed_questions.py [--only WORDS] [--samples N] [--epochs N] [--seed 0]
 python tools/seed_questions.py --validate      which rate is best on held-out training images
 """
 
@@ -26,7 +26,9 @@ def main() -> None:
     """Print rates by accuracy on held-out images, or the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--validate", action="store_true", help="choose rates; test is not read")
-    parser.add_argument("--only", metavar="WORD", default="", help="runs whose name holds it")
+    parser.add_argument(
+        "--only", metavar="WORD", default="", help="runs whose name holds it, or several words: a,b"
+    )
     parser.add_argument("--samples", type=int, metavar="N", help="training images (default: all)")
     parser.add_argument("--epochs", type=int, default=EPOCHS, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
@@ -38,7 +40,11 @@ def main() -> None:
     part = rest if options.validate else train
     if options.samples is not None and options.samples < part.n_samples:
         _, part = part.split(options.samples / part.n_samples, options.seed)
-    chosen = {name: run for name, run in RUNS.items() if options.only in name}
+    chosen = {
+        name: run
+        for name, run in RUNS.items()
+        if any(word in name for word in options.only.split(","))
+    }
     if not options.validate:
         print(HEAD, flush=True)
     for name, run in chosen.items():

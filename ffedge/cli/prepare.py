@@ -66,7 +66,8 @@ def prepare(
 
     network: if it is given already. Raises BudgetError if no plan keeps the budget.
     """
-    rule, activation = NAMED_RULES[options.rule], activation_of(options.activation)
+    rule = NAMED_RULES[options.rule].fitted(data.feature_shape)
+    activation = activation_of(options.activation)
     batch = options.batch_size or min(choose_batch(data.n_samples), data.n_samples)
     recipes = read_recipes(
         options, features=data.width, batch_size=batch, epochs=choose_epochs(data.n_samples, batch),

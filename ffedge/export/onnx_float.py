@@ -15,13 +15,14 @@ from ..errors import ExportError
 from ..kernels.readout import frozen_panel
 from ..model import Array, Model
 from ..reading import Interval, OnePass, Shortlist
-from ..rules import Contrast, Group, Prototypes, Readout, SideChannel
+from ..rules import Contrast, FastWeights, Group, Prototypes, Readout, SideChannel, TopDown
 from ..tensor import PANEL, panels
 from .onnx_classes import add_prototype_goodness, add_side_goodness
 from .onnx_contrast import add_label_goodness
 from .onnx_heads import add_one_pass, add_shortlist
 from .onnx_interface import add_input, add_outputs, first_vote
 from .onnx_layers import add_dense, divide_by_length
+from .onnx_time import add_fast_weights, add_top_down
 from .onnx_writer import Graph
 
 
@@ -118,4 +119,6 @@ _GOODNESS: dict[type[Any], Callable[[Graph, Model, Any, str], None]] = {
     Prototypes: add_prototype_goodness,
     SideChannel: add_side_goodness,
     Contrast: add_label_goodness,
+    TopDown: add_top_down,
+    FastWeights: add_fast_weights,
 }

@@ -6,6 +6,7 @@ A rule is a frozen description; ``base.ClassRule`` shows the flow of one batch i
 
 from .base import ClassRule, Rule
 from .contrast import Contrast
+from .fast_weights import FastWeights
 from .goodness import Goodness, MeanOfSquares, Sum, SumOfSquares
 from .goodness_parts import GOODNESS, Regions, Signed, TopK
 from .group import Group
@@ -17,6 +18,7 @@ from .objectives import OBJECTIVES, CrossEntropy, Logistic, Objective
 from .prototypes import Prototypes
 from .readout import Readout
 from .side_channel import SideChannel
+from .top_down import TopDown
 
 __all__ = [
     "GOODNESS",
@@ -30,6 +32,7 @@ __all__ = [
     "ClassRule",
     "Contrast",
     "CrossEntropy",
+    "FastWeights",
     "Goodness",
     "Group",
     "HardLabel",
@@ -53,6 +56,7 @@ __all__ = [
     "Swish",
     "SymBa",
     "Threshold",
+    "TopDown",
     "TopK",
     "WrongLabel",
     "hinton",

@@ -41,12 +41,17 @@ class Rule:
     name: ClassVar[str]
     #: Activity rows held per sample: 2 where positive and negative data run side by side.
     rows_per_sample: ClassVar[int] = 1
+    #: The same where nothing learns.
+    rows_per_score: ClassVar[int] = 1
     #: Whether layers may have another activation than the ReLU, whose derivative the kernels of
     #: a rule may have built in.
     any_activation: ClassVar[bool] = False
     #: Whether each layer scores the classes in one pass (``vote``), so that layers can be left
     #: out of a prediction; see ``ffedge.reading``.
     layers_vote: ClassVar[bool] = False
+    #: Why layers cannot learn one after the other, or lie on disk between turns; "": they can.
+    no_layerwise: ClassVar[str] = ""
+    no_streaming: ClassVar[str] = ""
 
     @property
     def reads_labels(self) -> bool:
@@ -73,6 +78,22 @@ class Rule:
     def label_inputs(self, classes: int) -> int:
         """Inputs that the first layer has beyond the features."""
         return 0
+
+    def fitted(self, shape: tuple[int, ...]) -> Rule:
+        """The rule with what it leaves to the data filled in; ``shape``: of one sample."""
+        return self
+
+    def inputs(self, width: int) -> int:
+        """What the first layer takes in at once of ``width`` inputs: all, or those of one step."""
+        return width
+
+    def input_width(self, inputs: int) -> int:
+        """The inverse of ``inputs``: the width of what is brought in for one sample."""
+        return inputs
+
+    def input_rows(self, rows: int) -> int:
+        """Rows of that width, where layers hold ``rows`` rows of activity."""
+        return rows
 
     def fitting_width(self, width: int) -> int:
         """The next width from ``width`` on that a layer without receptive fields may have."""
@@ -143,6 +164,16 @@ class Rule:
     def score_batch(self, run: Any, count: int) -> None:
         """Write the ``count`` fetched samples' class scores to ``run.total``."""
         raise TypeError(f"{type(self).__name__} does not score")
+
+
+def refuse_fields(name: str, network: Network) -> None:
+    """ConfigError if a layer has receptive fields, for a rule with weights beside the layer's."""
+    for i, layer in enumerate(network.layers):
+        if layer.fields is not None:
+            raise ConfigError(
+                f"{name}: expected layers whose units see all inputs, as those of the weights "
+                f"between states do, got receptive fields in layer {i}"
+            )
 
 
 @dataclass(frozen=True)

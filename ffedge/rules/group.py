@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..activations import RELU
 from ..errors import ConfigError
 from ..kernels import group
 from ..kernels.int8.group import SCORE_EXP
@@ -97,7 +96,7 @@ class Group(ClassRule):
     def delta(self, run: Any, layer: Any, rows: int) -> None:
         """The goodness's derivative times its class's error, through the activation's own."""
         starts = run.arena[f"groups{layer.width}"]
-        rectifies = layer.activation == RELU
+        rectifies = layer.activation.rectifies
         if self.squared or rectifies:
             group.group_delta(
                 layer.out, rows, starts, self.squared, self.factor, run.errors, layer.delta

@@ -7,6 +7,7 @@ from typing import Any
 from ..errors import ConfigError
 from .base import Rule
 from .contrast import Contrast
+from .fast_weights import FastWeights
 from .goodness import MeanOfSquares, Sum, SumOfSquares
 from .goodness_parts import Signed, TopK
 from .group import Group
@@ -16,6 +17,7 @@ from .objectives import Logistic
 from .prototypes import Prototypes
 from .readout import Readout
 from .side_channel import SideChannel
+from .top_down import TopDown
 
 
 def hinton(label_value: float = 3.0, peer: float = 0.03, head_gain: float = 10.0) -> Contrast:
@@ -35,6 +37,8 @@ RULES: dict[str, Any] = {
     "side-channel": SideChannel,
     "contrast": Contrast,
     "hinton": hinton,
+    "top-down": TopDown,
+    "fast-weights": FastWeights,
 }
 
 #: What the command line and the estimator offer by one word.
@@ -54,6 +58,8 @@ NAMED_RULES: dict[str, Rule] = {
     "hinton-signed": Contrast(Signed()),
     "symba": Contrast(MeanOfSquares(), SymBa(), peer=0.0),
     "swish": Contrast(MeanOfSquares(), Swish(), peer=0.0),
+    "top-down": TopDown(),
+    "fast-weights": FastWeights(),
 }
 
 

@@ -15,7 +15,7 @@ from ..kernels import classes, side_channel
 class Objective:
     """Base of the objectives. Scores are ``sharpness`` times the goodness, (capacity, C)."""
 
-    sharpness: float = 1.0
+    sharpness: float = 20.0
     name: ClassVar[str]
 
     def __post_init__(self) -> None:
@@ -51,7 +51,7 @@ class CrossEntropy(Objective):
     smoothing: share of the target that is spread over all classes, 0 to 0.9.
     """
 
-    sharpness: float = 1.0
+    sharpness: float = 20.0
     smoothing: float = 0.05
     name: ClassVar[str] = "cross-entropy"
 
@@ -81,8 +81,8 @@ class Logistic(Objective):
     sharpness: 0.001 to 10,000. threshold: theta, in units of the scores, 0 to 10,000.
     """
 
-    sharpness: float = 1.0
-    threshold: float = 1.0
+    sharpness: float = 20.0
+    threshold: float = 20.0
     name: ClassVar[str] = "logistic"
 
     def __post_init__(self) -> None:

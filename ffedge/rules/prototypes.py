@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import ConfigError
 from ..kernels import prototypes, random
 from ..tensor import PANEL, TensorSpec, panels
-from .base import ClassRule
+from .base import ClassRule, Work
 from .class_step import gradient_of, gradient_specs, step
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Prototypes(ClassRule):
     tau: 0.1 to 1000. frozen: leave the prototypes where they start, at random directions.
     """
 
-    tau: float = 16.0
+    tau: float = 32.0
     frozen: bool = False
     name: ClassVar[str] = "prototypes"
 
@@ -59,6 +59,11 @@ class Prototypes(ClassRule):
         buffers = super().workspace(network, batch)
         buffers["inverse"] = TensorSpec((batch,), "float32")
         return buffers if self.frozen else buffers | gradient_specs(network)
+
+    def work(self, network: Network) -> Work:
+        """Scores, delta and gradient of the prototypes; scores alone in prediction."""
+        products = network.classes * sum(network.hidden)
+        return Work(1, 1, 1, (2 if self.frozen else 3) * products, products)
 
     def initialize(self, layer: Any, seed: int) -> None:
         """Random directions."""

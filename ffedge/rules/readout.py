@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..activations import RELU
 from ..errors import ConfigError
 from ..kernels import random, readout
 from ..layers import OUTPUT_EXP, readout_exponent
@@ -104,7 +103,7 @@ class Readout(ClassRule):
 
     def delta(self, run: Any, layer: Any, rows: int) -> None:
         """``errors @ M`` through the activation's derivative, ``h > 0`` for a ReLU."""
-        rectifies = layer.activation == RELU
+        rectifies = layer.activation.rectifies
         last = run.index, run.offset, layer.delta
         if self.frozen:
             matrix = self.frozen_matrix(layer.index, layer.width)

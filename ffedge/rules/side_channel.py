@@ -11,7 +11,7 @@ from ..activations import Activation
 from ..errors import ConfigError
 from ..kernels import activations, random, side_channel
 from ..tensor import PANEL, TensorSpec, panels
-from .base import Rule
+from .base import Rule, Work
 from .class_step import gradient_of, gradient_specs, step
 from .objectives import OBJECTIVES, CrossEntropy, Objective
 
@@ -80,6 +80,11 @@ class SideChannel(Rule):
     def workspace(self, network: Network, batch: int) -> dict[str, TensorSpec]:
         """The base's buffers and the gradient of the label weights."""
         return super().workspace(network, batch) | gradient_specs(network)
+
+    def work(self, network: Network) -> Work:
+        """Squares, delta and gradient of every class; squares alone in prediction."""
+        products = network.classes * sum(network.hidden)
+        return Work(1, 1, 1, 3 * products, products)
 
     def initialize(self, layer: Any, seed: int) -> None:
         """u starts at N(0, spread**2)."""
