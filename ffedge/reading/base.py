@@ -66,7 +66,7 @@ class Everything(Reading):
     def score(self, run: Any, count: int) -> int:
         """See ``Rule.score_batch``."""
         run.score_batch(count)
-        return count * full_cost(run.network)
+        return count * int(run.network.prediction_work)
 
 
 def softmax(network: Network, scores: np.ndarray[Any, Any], factor: Any) -> np.ndarray[Any, Any]:
@@ -86,14 +86,6 @@ def layer_cost(network: Network, index: int) -> int:
     return layer.in_features * layer.out_features
 
 
-def full_cost(network: Network) -> int:
-    """Multiply-adds per sample of ``Everything``."""
-    layers = range(len(network.layers))
-    votes = sum(network.rule.vote_cost(network, i) for i in layers)
-    passes = network.rule.work(network).predict
-    return passes * sum(layer_cost(network, i) for i in layers) + votes
-
-
 def add_vote(run: Any, layer: Any, rows: int) -> None:
     """Add what a layer says about the classes to ``run.total``, in units of that."""
     if run.network.precision == "int8":
@@ -105,8 +97,10 @@ def add_vote(run: Any, layer: Any, rows: int) -> None:
 
 def check_votes(kind: Any, network: Network) -> None:
     """Refuse rules whose layers do not score the classes."""
-    if not network.rule.layers_vote:
+    rule = network.rule
+    if not rule.layers_vote:
+        why = "its layers see one label at a time" if rule.reads_labels else "it is read as a whole"
         raise ConfigError(
             f"{type(kind).__name__}: expected a rule whose layers each score the classes, such as "
-            f"readout or group, got {network.rule.name}; its layers see one label at a time"
+            f"readout or group, got {rule.name}; {why}"
         )
