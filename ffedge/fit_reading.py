@@ -15,8 +15,8 @@ from .errors import ConfigError, DataError
 from .model import Model
 from .network import Network
 from .predict import Predictor, check_width
-from .reading import EarlyExit, Everything, Interval, Reading, full_cost
-from .reading.base import check_votes, layer_cost
+from .reading import EarlyExit, Everything, Interval, Reading
+from .reading.base import add_vote, check_votes, layer_cost
 from .reading.layers import leads, score_unit
 from .sources import Dataset
 
@@ -66,7 +66,7 @@ def fit_early_exit(model: Model, data: Dataset, *, lose: float = 0.001, batch: i
         reading,
         float(right[-1].mean()),
         float(right[layer, np.arange(len(labels))].mean()),
-        float(costs[layer].mean() / full_cost(model.network)),
+        float(costs[layer].mean() / model.network.prediction_work),
         len(labels),
     )
 
@@ -96,7 +96,7 @@ def fit_interval(model: Model, data: Dataset, *, lose: float = 0.0, batch: int =
     cost -= sum(network.rule.vote_cost(network, i) for i in range(first))
     return Fitted(
         Interval(first, last), found[0, depth - 1], found[first, last],
-        cost / full_cost(network), len(labels),
+        cost / network.prediction_work, len(labels),
     )  # fmt: skip
 
 
@@ -124,7 +124,7 @@ def running_totals(model: Model, data: Dataset, batch: int = 64) -> tuple[Array,
         x = run.input
         for layer in run.layers:
             layer.forward(x, count)
-            layer.vote(count)
+            add_vote(run, layer, count)
             totals[layer.index, first : first + count] = run.total[:count]
             network.rule.hand_on(layer, count)
             x = layer.out

@@ -14,7 +14,7 @@ from .buffers import model_needs, plan_prediction
 from .errors import ConfigError, DataError
 from .model import Model
 from .network import Network
-from .reading import Reading, default_reading, full_cost
+from .reading import Reading, default_reading
 from .rules.ordinal import CENTRES
 from .run_int8 import AnyRun, make_run
 from .sources import Dataset
@@ -57,7 +57,7 @@ class Predictor:
     @property
     def share(self) -> float:
         """Multiply-adds done so far as a share of those of ``Everything``; 1 before the first."""
-        full = self.samples * full_cost(self.model.network)
+        full = self.samples * self.model.network.prediction_work
         return self.multiply_adds / full if full else 1.0
 
     def scores(self, features: Array) -> Array:

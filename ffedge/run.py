@@ -109,10 +109,6 @@ class LayerRun:
         """Turn ``delta`` from an error by ``out`` (not yet normalised) into one by the sums."""
         self.activation.gate(self.delta, rows, self.width, self.out, self.sums)
 
-    def vote(self, rows: int) -> None:
-        """Add what the layer says about the classes to ``run.total``; see ``Rule.vote``."""
-        self._run.network.rule.vote(self._run, self, rows)
-
     def measure(self, rows: int) -> None:
         """``length`` = sum of squares of each row of ``out``."""
         normalize.sum_of_squares(self.out, rows, self.length)

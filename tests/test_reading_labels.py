@@ -8,7 +8,7 @@ from ffedge.errors import ConfigError
 from ffedge.kernels.provider import LIBRARY
 from ffedge.network import Network
 from ffedge.predict import Predictor
-from ffedge.reading import Everything, OnePass, PerLabel, Shortlist, full_cost
+from ffedge.reading import Everything, OnePass, PerLabel, Shortlist
 from ffedge.rules import Append, Contrast, Overwrite, Pattern, Readout, WrongLabel, hinton
 
 RULES = {
@@ -59,7 +59,7 @@ def test_the_product_with_the_data_is_counted_once(model):
     shared = first + 5 * HIDDEN[0] + 5 * rest
     is_pattern = isinstance(model.network.rule.label, Pattern)
     assert predictor.multiply_adds == 200 * (5 * (first + rest) if is_pattern else shared)
-    assert full_cost(model.network) == 5 * (first + rest)
+    assert model.network.prediction_work == 5 * (first + rest)
 
 
 def heads_of(model):

@@ -9,7 +9,7 @@ from ffedge.errors import ConfigError
 from ffedge.fit_reading import running_totals
 from ffedge.network import Network
 from ffedge.predict import Predictor
-from ffedge.reading import EarlyExit, Everything, Interval, full_cost
+from ffedge.reading import EarlyExit, Everything, Interval
 from ffedge.rules import NAMED_RULES, Contrast, Readout, hinton
 
 CASES = [("readout", "float32"), ("readout-frozen", "float32"), ("group", "float32"),
@@ -75,7 +75,7 @@ def test_each_sample_scores_what_the_layers_below_its_exit_say_in_every_bit(mode
     costs = [n.in_features * n.out_features + rule.vote_cost(network, i)
              for i, n in enumerate(network.layers)]  # fmt: skip
     assert predictor.multiply_adds == int(np.cumsum(costs)[layer].sum())
-    assert predictor.share == predictor.multiply_adds / (len(layer) * full_cost(network))
+    assert predictor.share == predictor.multiply_adds / (len(layer) * network.prediction_work)
 
 
 def test_layers_run_with_the_samples_that_are_left_only(model):
@@ -179,3 +179,12 @@ def test_every_rule_whose_layers_vote_says_so():
 
     assert {"readout", "readout-frozen", "group", "group-mean"} <= votes
     assert not any(isinstance(NAMED_RULES[word], Contrast) for word in votes)
+
+
+@pytest.mark.parametrize("word", sorted(w for w, rule in NAMED_RULES.items() if rule.layers_vote))
+def test_the_votes_are_what_prediction_costs_beyond_the_layers(word):
+    network = Network.dense(12, (9, 20), 4, NAMED_RULES[word])
+
+    votes = sum(network.rule.vote_cost(network, i) for i in range(2))
+
+    assert network.prediction_work == network.products + votes

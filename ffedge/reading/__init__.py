@@ -5,7 +5,7 @@ asks the rule what its layers can say. ``Predictor(model, reading=...)`` uses on
 its own, ``named`` lists them by word, ``ffedge.fit_reading`` sets margins and intervals on data.
 """
 
-from .base import Everything, Reading, full_cost
+from .base import Everything, Reading
 from .labels import OnePass, PerLabel, Shortlist
 from .layers import EarlyExit, Interval
 from .named import FORMS, READINGS, default_reading, named_reading
@@ -21,6 +21,5 @@ __all__ = [
     "Reading",
     "Shortlist",
     "default_reading",
-    "full_cost",
     "named_reading",
 ]

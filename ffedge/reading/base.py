@@ -66,7 +66,7 @@ class Everything(Reading):
     def score(self, run: Any, count: int) -> int:
         """See ``Rule.score_batch``."""
         run.score_batch(count)
-        return count * full_cost(run.network)
+        return count * int(run.network.prediction_work)
 
     def probabilities(self, run: Any, count: int) -> np.ndarray[Any, Any]:
         """The rule's own; see ``Rule.probabilities``."""
@@ -92,23 +92,26 @@ def layer_cost(network: Network, index: int) -> int:
     return layer.in_features * layer.out_features
 
 
-def full_cost(network: Network) -> int:
-    """Multiply-adds per sample of ``Everything``."""
-    layers = range(len(network.layers))
-    votes = sum(network.rule.vote_cost(network, i) for i in layers)
-    passes = network.rule.work(network).predict
-    return passes * sum(layer_cost(network, i) for i in layers) + votes
+def add_vote(run: Any, layer: Any, rows: int) -> None:
+    """Add what a layer says about the classes to ``run.total``, in units of that."""
+    if run.network.precision == "int8":
+        # Its integers are the layer's own business, whatever the rule.
+        layer.vote(rows)
+    else:
+        run.network.rule.vote(run, layer, rows)
 
 
 def check_votes(kind: Any, network: Network) -> None:
     """Refuse rules whose layers do not score the classes."""
-    if network.rule.numeric:
+    rule = network.rule
+    if rule.numeric:
         raise ConfigError(
-            f"{type(kind).__name__}: expected a rule for classes, got {network.rule.name}; a "
+            f"{type(kind).__name__}: expected a rule for classes, got {rule.name}; a "
             "regression is read from all its layers"
         )
-    if not network.rule.layers_vote:
+    if not rule.layers_vote:
+        why = "its layers see one label at a time" if rule.reads_labels else "it is read as a whole"
         raise ConfigError(
             f"{type(kind).__name__}: expected a rule whose layers each score the classes, such as "
-            f"readout or group, got {network.rule.name}; its layers see one label at a time"
+            f"readout or group, got {rule.name}; {why}"
         )

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..tensor import PANEL, TensorSpec, panels
-from .base import Reading, check_votes, layer_cost, softmax
+from .base import Reading, add_vote, check_votes, layer_cost, softmax
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -60,7 +60,7 @@ class Interval(Reading):
             layer.forward(x, count)
             done += layer_cost(run.network, layer.index)
             if layer.index >= self.first:
-                layer.vote(count)
+                add_vote(run, layer, count)
                 done += run.network.rule.vote_cost(run.network, layer.index)
             if layer.index < self.last:
                 run.network.rule.hand_on(layer, count)
@@ -142,7 +142,7 @@ class EarlyExit(Reading):
         x, done, left = run.input, 0, count
         for layer, margin in zip(run.layers, (*self.margins, None), strict=True):
             layer.forward(x, left)
-            layer.vote(left)
+            add_vote(run, layer, left)
             cost = layer_cost(network, layer.index) + network.rule.vote_cost(network, layer.index)
             done += left * cost
             depth[who[:left]] = layer.index + 1
