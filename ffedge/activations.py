@@ -75,5 +75,36 @@ class Leaky(Activation):
         activations.leaky_gate(delta, rows, out, np.float32(self.slope))
 
 
+@dataclass(frozen=True)
+class Triangle(Activation):
+    """``y = max(z - mean - offset * deviation, 0)`` over the layer's units: those that stand out.
+
+    offset: 0 to 3 standard deviations above the mean. 0 is the triangle activation of Coates, Lee
+    and Ng 2011 as used by Self-Contrastive Forward-Forward (arXiv 2409.11593); more is sparser.
+    """
+
+    offset: float = 0.0
+    name: ClassVar[str] = "triangle"
+    keeps_sums: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.offset <= 3.0:
+            raise ConfigError(f"Triangle: expected offset in 0..3, got {self.offset!r:.40}")
+
+    def apply(self, out: Array, rows: int, width: int, sums: Array) -> None:
+        """The sums are kept first, where there is a buffer for them."""
+        if sums is not out:
+            sums[:, :rows] = out[:, :rows]
+        activations.triangle(out, rows, width, np.float32(self.offset))
+
+    def gate(self, delta: Array, rows: int, width: int, out: Array, sums: Array) -> None:
+        """The transposed Jacobian: units share their row's mean and deviation."""
+        activations.triangle_gate(delta, rows, width, sums, out, np.float32(self.offset))
+
+
 #: Activations by name, for model files and the command line.
-ACTIVATIONS: dict[str, type[Activation]] = {"relu": ReLU, "leaky": Leaky}
+ACTIVATIONS: dict[str, type[Activation]] = {
+    "relu": ReLU,
+    "leaky": Leaky,
+    "triangle": Triangle,
+}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ..activations import Activation, ReLU
 from ..errors import ConfigError
 from ..kernels import classes
 from ..tensor import PANEL, TensorSpec, panels
@@ -29,6 +31,10 @@ class Rule:
     #: Whether layers may have another activation than the ReLU, whose derivative the kernels of
     #: a rule may have built in.
     any_activation: ClassVar[bool] = False
+    #: The activation of layers for which none is asked.
+    activation: ClassVar[Activation] = ReLU()
+    #: Whether it learns without labels: the network's one class is then a score.
+    unlabelled: ClassVar[bool] = False
 
     def label_inputs(self, classes: int) -> int:
         """Inputs that the first layer has beyond the features."""
@@ -48,6 +54,10 @@ class Rule:
     def params(self, network: Network, index: int) -> dict[str, TensorSpec]:
         """Parameters beyond the layer's own, kept in the model file."""
         return {}
+
+    def learns(self, name: str) -> bool:
+        """Whether a layer's parameter ``name`` is trained: others need no optimiser state."""
+        return True
 
     def initialize(self, layer: Any, seed: int) -> None:
         """Give ``params`` their starting values; they come zeroed."""
@@ -87,6 +97,21 @@ class Rule:
     def train_batch(self, run: Any, count: int) -> None:
         """Train the run's active layers on ``count`` fetched samples."""
         raise TypeError(f"{type(self).__name__} does not train")
+
+    def finish(self, run: Any, judge: Callable[[], float] | None) -> None:
+        """After the last step of a stage; ``judge()``: the accuracy on validation data, if any."""
+
+    def features(self, run: Any, count: int) -> Iterator[Any]:
+        """Run the ``count`` fetched samples, without labels; each layer with its activity.
+
+        ``layer.out`` is normalised and ``layer.length`` the sum of squares before.
+        """
+        x = run.input
+        for layer in run.layers[: run.last_active + 1]:
+            layer.forward(x, count)
+            layer.normalize(count)
+            x = layer.out
+            yield layer
 
     def score_batch(self, run: Any, count: int) -> None:
         """Write the ``count`` fetched samples' class scores to ``run.total``."""
