@@ -205,7 +205,7 @@ def _fitting(
     if not stream or recipe.threads > 1:
         return
     layerwise = recipe.schedule == "layerwise"
-    keep = outputs and layerwise and not network.rule.label_inputs(network.classes)
+    keep = outputs and layerwise and network.rule.rows_per_sample == 1
     for ahead, behind in ((True, True), (True, False), (False, False)):
         if behind and layerwise:
             # A layer that has learned is never written.

@@ -52,10 +52,10 @@ class Streaming:
                 f"Streaming: expected for each of {len(most)} layers at most its own panels "
                 f"{most}, got {list(self.panels)}"
             )
-        if self.outputs and network.rule.label_inputs(network.classes):
+        if self.outputs and network.rule.rows_per_sample > 1:
             raise ConfigError(
                 f"Streaming: expected outputs that depend on the sample alone, got the rule "
-                f"{network.rule.name}, which shows labels to the network; leave outputs out"
+                f"{network.rule.name}, which shows it other data too; leave outputs out"
             )
 
     def streams(self, index: int) -> bool:

@@ -12,7 +12,7 @@ from ffedge.kernels.provider import PLAIN_PYTHON
 from ffedge.network import Network
 from ffedge.optimizers import SGD, Adam, Momentum
 from ffedge.recipe import Recipe
-from ffedge.rules import Group, Hinton, Readout
+from ffedge.rules import Group, Readout, hinton
 from ffedge.sources import from_arrays
 from ffedge.trainer import Trainer
 
@@ -32,7 +32,7 @@ RULES = [
     Readout(frozen=True, seed=2**32 - 1),
     Group(),
     Group(squared=False),
-    Hinton(),
+    hinton(),
 ]
 #: Keeps the weights and the plain gradient: velocity = gradient.
 GRADIENT = Momentum(rate=0.0, beta=0.0)

@@ -16,7 +16,7 @@ from ffedge.errors import BudgetError, CheckpointError, ConfigError, DataError
 from ffedge.model_file import load_model, save_model
 from ffedge.online import SCALER_SAMPLES
 from ffedge.optimizers import Momentum
-from ffedge.rules import NAMED_RULES, Hinton
+from ffedge.rules import NAMED_RULES, hinton
 
 RULES = sorted(NAMED_RULES)
 
@@ -253,9 +253,9 @@ def test_an_impossible_parameter_is_refused_in_words(data, options, stream):
 
 
 def test_an_own_rule_and_optimizer_are_taken(data):
-    model = small(rule=Hinton(label_value=2.0), optimizer=Momentum(0.02), max_iter=20).fit(*data)
+    model = small(rule=hinton(label_value=2.0), optimizer=Momentum(0.02), max_iter=20).fit(*data)
 
-    assert model.model_.network.rule == Hinton(label_value=2.0)
+    assert model.model_.network.rule == hinton(label_value=2.0)
     assert model.score(*data) > 0.8
 
 

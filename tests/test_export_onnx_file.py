@@ -21,7 +21,7 @@ from ffedge.model_file import save_model
 from ffedge.network import Network
 from ffedge.predict import Predictor
 from ffedge.recipe import Recipe
-from ffedge.rules import Group, Hinton, Readout
+from ffedge.rules import Group, Readout, hinton
 from ffedge.sources import from_arrays
 from ffedge.trainer import Trainer
 
@@ -52,7 +52,7 @@ def perturbed(model, name, factor):
     return dataclasses.replace(model, params=params)
 
 
-@pytest.mark.parametrize("rule", [Readout(), Group(), Hinton()], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", [Readout(), Group(), hinton()], ids=lambda rule: rule.name)
 def test_a_trained_model_is_exported_and_checked_by_both_judges(tmp_path, rule):
     onnx = pytest.importorskip("onnx")
     onnxruntime = pytest.importorskip("onnxruntime")

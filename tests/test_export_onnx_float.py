@@ -16,7 +16,7 @@ from ffedge.export.onnx_writer import to_bytes
 from ffedge.model import Model
 from ffedge.network import Network
 from ffedge.predict import Predictor
-from ffedge.rules import Group, Hinton, Readout, Rule
+from ffedge.rules import Group, Readout, Rule, hinton
 from ffedge.tensor import PANEL
 
 onnx = pytest.importorskip("onnx")
@@ -28,7 +28,7 @@ RULES = {
     "frozen readout": Readout(frozen=True, seed=7),
     "group of squares": Group(),
     "group of means": Group(squared=False, sharpness=20.0),
-    "hinton": Hinton(label_value=2.0),
+    "hinton": hinton(label_value=2.0),
 }
 #: None a multiple of 16: the last panel of every layer has idle lanes.
 WIDTHS = (35, 21, 19)
@@ -135,7 +135,7 @@ def test_any_number_of_rows_runs(rule, rows):
 
 
 def test_many_classes_with_few_features_agree_under_hinton():
-    model = random_model(Hinton(), classes=tuple(range(37)), hidden=(17, 40), features=5)
+    model = random_model(hinton(), classes=tuple(range(37)), hidden=(17, 40), features=5)
     x = samples(9, 5)
 
     assert_agrees(run(to_bytes(build(model)), x), model, x)
@@ -156,7 +156,7 @@ def test_a_silent_network_gives_the_first_class_and_even_probabilities(rule):
 
 
 def test_the_graph_is_opset_13_ir_7_with_its_weights_inside():
-    proto = onnx.load_from_string(to_bytes(build(random_model(Hinton()))))
+    proto = onnx.load_from_string(to_bytes(build(random_model(hinton()))))
 
     assert [(item.domain, item.version) for item in proto.opset_import] == [("", 13)]
     assert proto.ir_version == 7
@@ -176,7 +176,7 @@ def test_scaling_that_changes_nothing_takes_no_node():
 
 
 def test_hinton_multiplies_the_data_once_for_all_labels():
-    model = random_model(Hinton(), classes=tuple(range(19)))
+    model = random_model(hinton(), classes=tuple(range(19)))
 
     graph = build(model)
 
@@ -185,7 +185,7 @@ def test_hinton_multiplies_the_data_once_for_all_labels():
 
 
 def test_the_heads_of_hinton_are_training_only_and_stay_behind():
-    graph = build(random_model(Hinton()))
+    graph = build(random_model(hinton()))
 
     assert not [name for name in graph.constants if "head" in name]
 

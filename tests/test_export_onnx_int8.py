@@ -16,7 +16,7 @@ from ffedge.layers import MAX_INPUTS, OUTPUT_EXP, weight_exponent
 from ffedge.model import Model
 from ffedge.network import Network
 from ffedge.predict import Predictor
-from ffedge.rules import Group, Hinton, Readout
+from ffedge.rules import Group, Readout, hinton
 from ffedge.tensor import PANEL
 
 onnx = pytest.importorskip("onnx")
@@ -313,7 +313,7 @@ def test_members_of_a_group_are_the_rules_own():
 def test_an_unknown_rule_is_refused():
     model = random_model(Readout())
     network = dataclasses.replace(model.network)
-    object.__setattr__(network, "rule", Hinton())
+    object.__setattr__(network, "rule", hinton())
 
     with pytest.raises(ExportError, match="one of the rules readout, group, got 'hinton'"):
         build(dataclasses.replace(model, network=network))

@@ -13,7 +13,7 @@ from ffedge.kernels.simd import PANELS, ROWS
 from ffedge.network import Network
 from ffedge.optimizers import OPTIMIZERS, SGD, Adam, Momentum, named_optimizer
 from ffedge.recipe import Recipe
-from ffedge.rules import Group, Hinton, Readout
+from ffedge.rules import Group, Readout, hinton
 
 INPUTS, UNITS, BATCH = 19, 21, 6
 STEPS = 5 if PLAIN_PYTHON else 40
@@ -123,7 +123,7 @@ def test_sgd_needs_no_state_and_no_tile(rule):
     assert "tile" not in {buffer.name for buffer in plan.buffers}
 
 
-@pytest.mark.parametrize("rule", [Readout(), Readout(frozen=True), Group(), Hinton()])
+@pytest.mark.parametrize("rule", [Readout(), Readout(frozen=True), Group(), hinton()])
 @pytest.mark.parametrize(("optimizer", "times"), [(SGD(), 0), (Momentum(), 1), (Adam(), 2)])
 def test_the_plan_holds_the_state_of_every_parameter(rule, optimizer, times):
     plan = plan_of(optimizer, rule)

@@ -12,7 +12,7 @@ from ffedge.network import Network
 from ffedge.optimizers import SGD, Adam
 from ffedge.planner import Pace, choose
 from ffedge.recipe import SCHEDULES, Recipe
-from ffedge.rules import Hinton
+from ffedge.rules import hinton
 from ffedge.streaming import Streaming
 
 WIDE = Network.dense(64, (300, 300), 10)
@@ -166,12 +166,12 @@ def test_only_the_layers_that_are_too_large_are_sliced():
 def test_outputs_lie_on_disk_only_where_that_is_possible():
     wanted = recipes(sizes=(64,), schedules=("layerwise",))
     budget = plan_training(DEEP, wanted[0]).peak // 3
-    hinton = Network.dense(64, (100,) * 8, 10, Hinton())
+    paired = Network.dense(64, (100,) * 8, 10, hinton())
     adam = [Recipe(schedule="layerwise")]
 
     with_outputs = choose(DEEP, wanted, budget, outputs=True)
     without = choose(DEEP, wanted, budget)
-    impossible = choose(hinton, adam, plan_training(hinton, adam[0]).peak // 2, outputs=True)
+    impossible = choose(paired, adam, plan_training(paired, adam[0]).peak // 2, outputs=True)
 
     assert with_outputs.streaming.outputs
     assert with_outputs.slowdown < without.slowdown

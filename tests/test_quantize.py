@@ -239,7 +239,7 @@ def test_an_int8_model_is_refused():
 
 @pytest.mark.parametrize(
     ("rule", "words"),
-    [("hinton", "Hinton: expected precision float32, got int8"),
+    [("hinton", "Contrast: expected precision float32, got int8"),
      ("readout-frozen", "Readout: expected a trained readout in int8, got frozen=True")],
 )  # fmt: skip
 def test_a_rule_without_an_int8_form_is_refused(rule, words):

@@ -25,7 +25,7 @@ from ffedge.errors import ConfigError
 from ffedge.layers import Dense
 from ffedge.network import Network
 from ffedge.optimizers import SGD
-from ffedge.rules import Hinton
+from ffedge.rules import Contrast, hinton
 
 #: Features, hidden widths, classes, batch: one panel, uneven panels, more classes than lanes.
 SIZES = [(5, (7, 6), 3, 4), (14, (17, 33), 2, 1), (20, (40, 15, 9), 18, 5), (3, (12,), 4, 3)]
@@ -45,7 +45,7 @@ def stages(size):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_delta_and_gradient_are_the_threshold_losss_finite_differences(size):
-    trainer, data = prepared(Hinton(peer=0.0), size, optimizer=GRADIENT)
+    trainer, data = prepared(hinton(peer=0.0), size, optimizer=GRADIENT)
     count, before = size[3], matrices(trainer)
     positive = np.arange(2 * count) < count
 
@@ -64,7 +64,7 @@ def test_delta_and_gradient_are_the_threshold_losss_finite_differences(size):
 def test_the_peer_term_pulls_positive_rows_towards_the_mean_of_means(size):
     deltas, count = [], size[3]
     for peer in (0.0, 0.5):
-        trainer, data = prepared(Hinton(peer=peer), size, optimizer=GRADIENT)
+        trainer, data = prepared(hinton(peer=peer), size, optimizer=GRADIENT)
         deltas.append(recorded_updates(trainer, data, count))
 
     for (_, _, activity, without), (_, _, _, with_peer) in zip(*deltas, strict=True):
@@ -80,7 +80,7 @@ def head_loss(M, x, labels):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_head_learns_from_its_own_cross_entropy_on_the_neutral_label(size):
-    rule = Hinton(head_gain=4.0)
+    rule = hinton(head_gain=4.0)
     trainer, data = prepared(rule, size, optimizer=GRADIENT)
     x = reference.label_input(data.features.astype(float), None, size[2], 3.0)
     before = matrices(trainer)
@@ -98,7 +98,7 @@ def test_a_head_learns_from_its_own_cross_entropy_on_the_neutral_label(size):
 @pytest.mark.parametrize(("size", "stage"), [(size, s) for size in SIZES for s in stages(size)])
 @pytest.mark.parametrize("normalize_input", [False, True])
 def test_two_steps_equal_the_oracles(size, stage, normalize_input):
-    rule = Hinton(label_value=2.0, peer=0.1, head_gain=3.0)
+    rule = hinton(label_value=2.0, peer=0.1, head_gain=3.0)
     trainer, data = prepared(
         rule, size, stage=stage, normalize_input=normalize_input, optimizer=SGD(0.02)
     )
@@ -120,15 +120,15 @@ def test_two_steps_equal_the_oracles(size, stage, normalize_input):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_label_inputs_have_the_stated_values(size, monkeypatch):
-    trainer, data = prepared(Hinton(label_value=2.5), size, normalize_input=True)
+    trainer, data = prepared(hinton(label_value=2.5), size, normalize_input=True)
     features, classes, count = size[0], size[2], size[3]
-    seen, normalised = [], Hinton._normalize_input
+    seen, normalised = [], Contrast._normalize_input
 
     def spy(rule, run, rows):
         seen.append(reference.unpack_rows(run.input, rows, features + classes))
         normalised(rule, run, rows)
 
-    monkeypatch.setattr(Hinton, "_normalize_input", spy)
+    monkeypatch.setattr(Contrast, "_normalize_input", spy)
     trainer.learn(data, 0, count)
     scores_of(trainer, data.features)
 
@@ -145,7 +145,7 @@ def test_label_inputs_have_the_stated_values(size, monkeypatch):
 
 
 def test_hard_negatives_follow_the_heads_predictions_and_are_never_right():
-    trainer, data = prepared(Hinton(), (5, (17, 9, 6), 4, 8), optimizer=SGD(0.0))
+    trainer, data = prepared(hinton(), (5, (17, 9, 6), 4, 8), optimizer=SGD(0.0))
     for layer in trainer.run.layers[1:]:
         layer.params["head"][:] *= 3.0
     chances = np.exp(reference.neutral_scores(matrices(trainer), data.features, 4, 3.0))
@@ -166,7 +166,7 @@ def test_hard_negatives_follow_the_heads_predictions_and_are_never_right():
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_labels_score_is_its_goodness_without_the_first_layer(size):
-    trainer, data = prepared(Hinton(), size)
+    trainer, data = prepared(hinton(), size)
     X = data.features.astype(float)
 
     wanted = reference.hinton_scores(matrices(trainer), X, size[2], 3.0)
@@ -175,7 +175,7 @@ def test_a_labels_score_is_its_goodness_without_the_first_layer(size):
 
 
 def test_only_layers_that_are_read_out_have_heads():
-    deep, flat = Network.dense(5, (7, 6, 8), 3, Hinton()), Network.dense(5, (7,), 3, Hinton())
+    deep, flat = Network.dense(5, (7, 6, 8), 3, hinton()), Network.dense(5, (7,), 3, hinton())
 
     heads = [list(deep.rule.params(deep, i)) for i in range(3)]
 
@@ -185,7 +185,7 @@ def test_only_layers_that_are_read_out_have_heads():
 
 
 def test_a_first_layer_in_training_alone_speaks_for_itself():
-    trainer, data = prepared(Hinton(), SIZES[0], stage=0)
+    trainer, data = prepared(hinton(), SIZES[0], stage=0)
     first = matrices(trainer)[:1]
 
     wanted = reference.hinton_scores(first, data.features.astype(float), 3, 3.0)
@@ -194,7 +194,7 @@ def test_a_first_layer_in_training_alone_speaks_for_itself():
 
 
 def test_running_means_start_anew_with_every_stage():
-    trainer, data = prepared(Hinton(), SIZES[0])
+    trainer, data = prepared(hinton(), SIZES[0])
     trainer.learn(data, 0, 4)
     moved = trainer.arena["layer0.means"].copy()
 
@@ -205,7 +205,7 @@ def test_running_means_start_anew_with_every_stage():
 
 
 def test_the_label_inputs_widen_the_first_layer_only():
-    network = Network.dense(20, (7, 6), 18, Hinton())
+    network = Network.dense(20, (7, 6), 18, hinton())
 
     assert [layer.in_features for layer in network.layers] == [38, 7]
     assert network.features == 20
@@ -222,14 +222,14 @@ def test_the_label_inputs_widen_the_first_layer_only():
 def test_a_setting_out_of_range_is_refused(field, words, values):
     for value in [*values, float("nan"), float("inf")]:
         with pytest.raises(ConfigError) as refusal:
-            Hinton(**{field: value})
+            hinton(**{field: value})
 
         assert str(refusal.value) == f"Hinton: expected {words}, got {value!r}"
 
 
 def test_a_network_without_room_for_features_is_refused():
     with pytest.raises(ConfigError) as refusal:
-        Network((Dense(10, 5),), 10, Hinton())
+        Network((Dense(10, 5),), 10, hinton())
 
     assert str(refusal.value) == (
         "Network: expected layer 0 to take more than the rule's 10 label inputs"

@@ -482,7 +482,7 @@ def int8_network(rule="readout", hidden=(24,), **options):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: int8_network("hinton"), "Hinton: expected precision float32, got int8"),
+        (lambda: int8_network("hinton"), "Contrast: expected precision float32, got int8"),
         (
             lambda: int8_network("readout-frozen"),
             "Readout: expected a trained readout in int8, got frozen=True",
@@ -526,7 +526,7 @@ def test_what_int8_cannot_do_is_refused_in_words(make, words):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"rule": "hinton"}, "Hinton: expected precision float32"),
+        ({"rule": "hinton"}, "Contrast: expected precision float32"),
         ({"rule": "readout-frozen"}, "frozen=True"),
         ({"optimizer": "adam"}, "expected the optimiser sgd in int8, got adam"),
     ],

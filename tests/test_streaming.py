@@ -7,7 +7,7 @@ from ffedge.errors import ConfigError
 from ffedge.network import Network
 from ffedge.optimizers import SGD
 from ffedge.recipe import Recipe
-from ffedge.rules import Hinton
+from ffedge.rules import hinton
 from ffedge.streaming import Streaming, bounds
 from ffedge.tensor import TensorSpec
 
@@ -80,8 +80,8 @@ def test_kept_outputs_need_a_layer_that_has_finished_and_does_not_see_labels():
     with pytest.raises(ConfigError, match="expected schedule layerwise where outputs are kept"):
         plan_training(NETWORK, Recipe(), None, Streaming((3, 3, 5), outputs=True))
 
-    hinton = Network.dense(9, (40, 33, 70), 3, Hinton())
-    with pytest.raises(ConfigError, match="got the rule hinton, which shows labels"):
+    paired = Network.dense(9, (40, 33, 70), 3, hinton())
+    with pytest.raises(ConfigError, match="got the rule contrast, which shows it other"):
         plan_training(
-            hinton, Recipe(schedule="layerwise"), None, Streaming((3, 3, 5), outputs=True)
+            paired, Recipe(schedule="layerwise"), None, Streaming((3, 3, 5), outputs=True)
         )

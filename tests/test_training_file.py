@@ -13,7 +13,7 @@ from ffedge.model_file import load_model, save_model
 from ffedge.network import Network
 from ffedge.optimizers import Adam
 from ffedge.recipe import Recipe
-from ffedge.rules import Hinton
+from ffedge.rules import hinton
 from ffedge.training_file import TrainingFile
 
 NETWORK = Network.dense(9, (40, 33), 3)
@@ -64,7 +64,7 @@ def test_it_becomes_the_model_file_that_would_have_been_saved(tmp_path, opened):
     assert load_model(tmp_path / "again.ffedge").params.keys() == params.keys()
 
 
-@pytest.mark.parametrize("rule", [None, Hinton()])
+@pytest.mark.parametrize("rule", [None, hinton()])
 def test_the_first_layers_alone_can_be_saved(opened, rule):
     network = Network.dense(9, (40, 33), 3, rule)
     params = random_params(network)

@@ -24,7 +24,7 @@ from ffedge.cli.progress import ProgressLine
 from ffedge.network import Network
 from ffedge.optimizers import SGD, Momentum
 from ffedge.recipe import Recipe
-from ffedge.rules import Hinton, Readout, Rule
+from ffedge.rules import Readout, Rule, hinton
 from ffedge.sources import load
 from ffedge.trainer import Trainer
 
@@ -111,7 +111,7 @@ RUNS: dict[str, Reproduction] = {
     "hinton": Run(
         "mnist", (1000, 1000, 1000), 98.3,
         "Hinton 2022, section 3.3, with the author's own program's settings (98.35 to 98.53)",
-        Hinton(head_gain=20.0),
+        hinton(head_gain=20.0),
         # The program's rate 0.01 on a tenth of the gradient, without the derivative's factor 2;
         # its weight cost 0.001 per step of that rate.
         Recipe(Momentum(0.0005, 0.9, 0.02), batch_size=100, epochs=60, scaling="global"),

@@ -13,6 +13,7 @@ from ..errors import DataError
 from ..memory import process_peak_bytes
 from ..model import Model
 from ..predict import Predictor
+from ..rules import word_for
 from ..sources import Dataset, load
 from ..units import show_bytes
 from .model_argument import add_model, open_model
@@ -91,7 +92,7 @@ def _report(
         "planned_bytes": predictor.plan.peak,
         "process_peak_bytes": process_peak_bytes(),
         "network": model.network.text,
-        "rule": model.network.rule.name,
+        "rule": word_for(model.network.rule),
         "precision": model.precision,
         "classes": per_class,
         "confusion": confusion.tolist(),

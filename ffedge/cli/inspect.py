@@ -92,12 +92,11 @@ def describe_data(train: Dataset, test: Dataset | None) -> dict[str, Any]:
 
 
 def _model_text(report: dict[str, Any]) -> str:
-    rule = ", ".join(f"{key} {value}" for key, value in report["rule"].items() if key != "name")
     more = " …" if len(report["classes"]) > 12 else ""
     names = show_text(", ".join(map(str, report["classes"][:12]))) + more
     lines = [
         f"network    {report['network']}, {report['precision']}, {show_bytes(report['bytes'])}",
-        f"rule       {report['rule']['name']} ({rule})",
+        f"rule       {_object_text(report['rule'])}",
         f"features   {'x'.join(map(str, report['feature_shape']))}",
         f"classes    {names}",
     ]
@@ -111,3 +110,11 @@ def _model_text(report: dict[str, Any]) -> str:
         for p in report["params"]
     ]
     return "\n".join(lines)
+
+
+def _object_text(description: Any) -> str:
+    """A described object in words: its name and its fields, objects among them likewise."""
+    if not isinstance(description, dict):
+        return str(description)
+    fields = [f"{key} {_object_text(value)}" for key, value in description.items() if key != "name"]
+    return f"{description['name']} ({', '.join(fields)})" if fields else str(description["name"])

@@ -10,7 +10,7 @@ from ..errors import ConfigError
 from ..network import Network
 from ..plan import Plan
 from ..planner import Choice
-from ..rules import NAMED_RULES
+from ..rules import NAMED_RULES, word_for
 from ..units import short_bytes, show_bytes
 from .options import add_budget, add_recipe, read_recipes, widths_argument
 from .prepare import choose_plan
@@ -73,7 +73,7 @@ def as_json(
     more = {} if choice is None else {"plan": choice.describe()}
     return more | {
         "network": network.text,
-        "rule": network.rule.name,
+        "rule": word_for(network.rule),
         "precision": network.precision,
         "planned_bytes": plan.peak,
         "budget": budget,

@@ -15,7 +15,7 @@ from ..estimator import FFClassifier
 from ..layers import PRECISIONS
 from ..memory import process_peak_bytes
 from ..prequential import Report, prequential, samples_of
-from ..rules import NAMED_RULES
+from ..rules import NAMED_RULES, word_for
 from ..sources import Dataset
 from ..units import show_bytes
 from .options import add_data, bytes_argument, check_writable, read_data, widths_argument
@@ -103,7 +103,7 @@ def _result(model: FFClassifier, reports: list[Report], drifts: list[Drift]) -> 
         return {key: None if value != value else value for key, value in found.items()}
 
     return {
-        "network": model.model_.network.text, "rule": model.model_.network.rule.name,
+        "network": model.model_.network.text, "rule": word_for(model.model_.network.rule),
         "precision": model.precision, "replay": model.replay,
         "planned_bytes": model.plan_.peak, "process_peak_bytes": process_peak_bytes(),
         **figures(reports[-1]),

@@ -21,6 +21,7 @@ from ..model_file import read_model, save_model
 from ..planner import Choice
 from ..progress import Progress
 from ..recipe import Recipe
+from ..rules import word_for
 from ..sources import Dataset
 from ..trainer import Trainer
 from ..units import show_bytes
@@ -236,7 +237,7 @@ def _report(trainer: Trainer, last: Progress, model: Model, budget: int | None) 
         "loss": last.loss,
         "goodness": list(last.goodness),
         "changed": last.changed,
-        "rule": model.network.rule.name,
+        "rule": word_for(model.network.rule),
         "precision": model.precision,
         "network": model.network.text,
         "recipe": recipe.describe(),

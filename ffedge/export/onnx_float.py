@@ -1,15 +1,6 @@
 """The float32 classifier as an ONNX graph of standard operators.
 
 All rules share input, dense layers and normalisation; they differ in how goodness is read.
-
-Hinton's goodness needs one pass per class, but the label enters the first layer only, and all
-one-hot labels of value v have the same length. So with the input [x, v * onehot(c)]
-
-    length = EPSILON + sqrt((sum(x**2) + v**2) / (features + C))      the same for every c
-    layer0 = relu((x @ W[:features] + v * W[features + c]) / length + b)
-
-the product with the data is computed once, and the labels are a table with C rows. From the
-second layer on, a sample is C rows of one matrix product.
 """
 
 from __future__ import annotations
@@ -23,10 +14,11 @@ import numpy as np
 from ..errors import ExportError
 from ..kernels.readout import frozen_panel
 from ..model import Array, Model
-from ..rules import Group, Hinton, Readout
+from ..rules import Contrast, Group, Readout
 from ..tensor import PANEL, panels
+from .onnx_contrast import add_label_goodness
 from .onnx_interface import add_input, add_outputs
-from .onnx_layers import add_bias, add_dense, divide_by_length, length
+from .onnx_layers import add_dense, divide_by_length
 from .onnx_writer import Graph
 
 
@@ -96,49 +88,9 @@ def group_matrix(rule: Group, width: int, classes: int) -> Array:
     return matrix
 
 
-def _add_label_goodness(graph: Graph, model: Model, rule: Hinton, x: str) -> None:
-    """``goodness`` = each label's sum of squares over all layers but the first."""
-    network = model.network
-    x = _add_labelled_layer(graph, model, rule, x)
-    squares = graph.add_node("ReduceSumSquare", [x], axes=[1], keepdims=1)
-    votes = [squares]
-    for i in range(1, len(network.layers)):
-        x = divide_by_length(graph, x, squares, network.hidden[i - 1])
-        x = add_dense(graph, model, i, x)
-        squares = graph.add_node("ReduceSumSquare", [x], axes=[1], keepdims=1)
-        votes.append(squares)
-    # The first layer speaks only if it is alone.
-    total = graph.add_node("Sum", votes[1:] or votes)
-    table = graph.add_constant("shape.goodness", np.array([-1, network.classes]))
-    graph.add_node("Reshape", [total, table], "goodness")
-
-
-def _add_labelled_layer(graph: Graph, model: Model, rule: Hinton, x: str) -> str:
-    """The first layer's activity for every sample and label: rows n * C + c."""
-    network = model.network
-    value, width = np.float32(rule.label_value), network.hidden[0]
-    weight = model.dense_weight(0)
-    data = graph.add_constant("layer0.weight", weight[: network.features])
-    labels = graph.add_constant("layer0.labels", value * weight[network.features :])
-    squares = graph.add_node("ReduceSumSquare", [x], axes=[1], keepdims=1)
-    label_squares = graph.add_constant("layer0.label_squares", value * value)
-    squares = graph.add_node("Add", [squares, label_squares])
-    label_length = length(graph, squares, network.features + network.classes)
-    product = graph.add_node("MatMul", [x, data])
-    # From here (N, C, width): samples, labels, units.
-    per_label = graph.add_constant("shape.samples", np.array([-1, 1, width]))
-    product = graph.add_node("Reshape", [product, per_label])
-    product = graph.add_node("Add", [product, labels])
-    single = graph.add_constant("shape.lengths", np.array([-1, 1, 1]))
-    label_length = graph.add_node("Reshape", [label_length, single])
-    x = add_bias(graph, model, 0, graph.add_node("Div", [product, label_length]))
-    rows = graph.add_constant("shape.rows", np.array([-1, width]))
-    return graph.add_node("Reshape", [x, rows])
-
-
 #: What adds ``goodness`` to the graph, by rule: (graph, model, rule, name of the scaled input).
 _GOODNESS: dict[type[Any], Callable[[Graph, Model, Any, str], None]] = {
     Readout: _add_class_goodness,
     Group: _add_class_goodness,
-    Hinton: _add_label_goodness,
+    Contrast: add_label_goodness,
 }

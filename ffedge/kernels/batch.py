@@ -74,3 +74,12 @@ def fetch_batch(
     choose_rows(first, count, total, seed, shuffle, chosen)
     fetch_labels(labels, subset, chosen, count, codes)
     fetch(features, subset, chosen, count, mean, gain, limit, out)
+
+
+@kernel()
+def copy_rows(x, rows, to):
+    """Copy rows 0..rows-1 of every panel to rows to..to+rows-1."""
+    for p in range(x.shape[0]):
+        for r in range(rows):
+            for lane in range(PANEL):
+                x[p, to + r, lane] = x[p, r, lane]

@@ -25,6 +25,7 @@ from ..memory import (
 )
 from ..plan import ALIGNMENT, CATEGORIES, END, Buffer, Plan, aligned
 from ..progress import Progress
+from ..rules import word_for
 from ..sources import Dataset
 from ..trainer import Trainer
 from .arrays import ArrayTrace, owned_bytes
@@ -97,7 +98,7 @@ def profile_training(
         "format": FORMAT,
         "ffedge": __version__,
         "network": network.text,
-        "rule": network.rule.name,
+        "rule": word_for(network.rule),
         "precision": network.precision,
         "data": data.name,
         "recipe": trainer.recipe.describe(),

@@ -1,46 +1,48 @@
-"""Learning rules: one file each. ``RULES`` names them for the command line and model files.
+"""Learning rules: one file each, and the parts they are made of. ``named`` lists them by word.
 
-A rule is a frozen description; ``base.ClassRule`` shows the flow of one batch in ten lines.
+A rule is a frozen description; ``base.ClassRule`` shows the flow of one batch in ten lines,
+``contrast.Contrast`` that of positive against negative data.
 """
 
-from __future__ import annotations
-
-from ..errors import ConfigError
 from .base import ClassRule, Rule
+from .contrast import Contrast
+from .goodness import GOODNESS, Goodness, MeanOfSquares, Sum, SumOfSquares
 from .group import Group
-from .hinton import Hinton
+from .labels import LABELS, Append, Label, Overwrite, Pattern
+from .losses import LOSSES, Loss, Swish, SymBa, Threshold
+from .named import NAMED_RULES, RULES, hinton, named_rule, word_for
+from .negatives import NEGATIVES, HardLabel, LikelyLabel, Negatives, WrongLabel
 from .readout import Readout
 
-RULES: dict[str, type[Readout] | type[Group] | type[Hinton]] = {
-    "readout": Readout,
-    "group": Group,
-    "hinton": Hinton,
-}
-
-#: What the command line and the estimator offer by one word.
-NAMED_RULES: dict[str, Rule] = {
-    "readout": Readout(),
-    "readout-frozen": Readout(frozen=True),
-    "group": Group(),
-    "group-mean": Group(squared=False),
-    "hinton": Hinton(),
-}
-
-
-def named_rule(name: str) -> Rule:
-    """The rule of that name; ConfigError if there is none."""
-    if name not in NAMED_RULES:
-        raise ConfigError(f"rule: expected one of {', '.join(NAMED_RULES)}, got {name!r}")
-    return NAMED_RULES[name]
-
-
 __all__ = [
+    "GOODNESS",
+    "LABELS",
+    "LOSSES",
     "NAMED_RULES",
+    "NEGATIVES",
     "RULES",
+    "Append",
     "ClassRule",
+    "Contrast",
+    "Goodness",
     "Group",
-    "Hinton",
+    "HardLabel",
+    "Label",
+    "LikelyLabel",
+    "Loss",
+    "MeanOfSquares",
+    "Negatives",
+    "Overwrite",
+    "Pattern",
     "Readout",
     "Rule",
+    "Sum",
+    "SumOfSquares",
+    "Swish",
+    "SymBa",
+    "Threshold",
+    "WrongLabel",
+    "hinton",
     "named_rule",
+    "word_for",
 ]

@@ -28,7 +28,7 @@ from ffedge.model_file import save_model
 from ffedge.network import Network
 from ffedge.optimizers import SGD, Adam, Momentum
 from ffedge.recipe import Recipe
-from ffedge.rules import Group, Hinton, Readout
+from ffedge.rules import Group, Readout, hinton
 from ffedge.training_file import TrainingFile
 
 SAMPLES = 12
@@ -46,7 +46,7 @@ class Seed:
 _NETWORKS = (
     Network.dense(9, (20, 17), 3),
     Network.dense(4, (16,), 3, Group()),
-    Network.dense(4, (16, 5), 2, Hinton(), normalize_input=True),
+    Network.dense(4, (16, 5), 2, hinton(), normalize_input=True),
     Network.dense(6, (16, 8), 3, precision="int8", input_parts=2),
     Network.dense(4, (16,), 2, Readout(frozen=True, seed=5)),
 )

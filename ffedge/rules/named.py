@@ -1,0 +1,63 @@
+"""Rules by one word: what the command line and the estimator offer, and files know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import ConfigError
+from .base import Rule
+from .contrast import Contrast
+from .goodness import MeanOfSquares, Sum, SumOfSquares
+from .group import Group
+from .labels import Append
+from .losses import Swish, SymBa
+from .readout import Readout
+
+
+def hinton(label_value: float = 3.0, peer: float = 0.03, head_gain: float = 10.0) -> Contrast:
+    """Forward-Forward as published; Hinton 2022 (arXiv 2212.13345), section 3.3. See ``Contrast``.
+
+    label_value: in units of the features' root mean square (3 equals the program's 1.0 on MNIST
+    pixels).
+    """
+    return Contrast(label=Append(label_value), peer=peer, head_gain=head_gain)
+
+
+#: What a model file may hold, by name; "hinton" is how Contrast's default was called at first.
+RULES: dict[str, Any] = {
+    "readout": Readout,
+    "group": Group,
+    "contrast": Contrast,
+    "hinton": hinton,
+}
+
+#: What the command line and the estimator offer by one word.
+NAMED_RULES: dict[str, Rule] = {
+    "readout": Readout(),
+    "readout-frozen": Readout(frozen=True),
+    "group": Group(),
+    "group-mean": Group(squared=False),
+    "hinton": hinton(),
+    "hinton-collaborating": Contrast(collaboration=True),
+    "hinton-minimising": Contrast(SumOfSquares(minimise=True)),
+    "hinton-unsquared": Contrast(Sum()),
+    "symba": Contrast(MeanOfSquares(), SymBa(), peer=0.0),
+    "swish": Contrast(MeanOfSquares(), Swish(), peer=0.0),
+}
+
+
+def named_rule(name: str) -> Rule:
+    """The rule of that name; ConfigError if there is none."""
+    if name not in NAMED_RULES:
+        raise ConfigError(f"rule: expected one of {', '.join(NAMED_RULES)}, got {name!r}")
+    return NAMED_RULES[name]
+
+
+def word_for(rule: Rule) -> str:
+    """What to call a rule in reports: its word, or the name of its kind.
+
+    >>> word_for(hinton())
+    'hinton'
+    """
+    words = [word for word, known in NAMED_RULES.items() if known == rule]
+    return words[0] if words else rule.name
