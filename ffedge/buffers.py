@@ -42,6 +42,7 @@ def kept_state(network: Network, recipe: Recipe, index: int) -> dict[str, Tensor
     state = {
         f"{name}.{kind}": spec
         for name, spec in parameters(network, index).items()
+        if network.rule.learns(name)
         for kind in recipe.optimizer.state
     }
     return state | network.rule.memory(network, index)

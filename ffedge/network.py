@@ -25,7 +25,8 @@ class Network:
     """What is trained: every reader (plan, trainer, exporters) starts from this description.
 
     layers: at least one; each layer's input is the output of the one below.
-    classes: 2 to 65,536. rule: how a layer learns.
+    classes: 2 to 65,536; 1 of a rule that learns without labels, whose one score says how normal a
+    sample is. rule: how a layer learns.
     normalize_input: divide each sample by its root mean square before the first layer (float32).
     precision: "float32", or "int8": weights, readout and activations in 8 bits, see kernels/int8.
     input_parts: 1; or 2 for signed features in int8, whose positive and negative parts enter side
@@ -47,7 +48,12 @@ class Network:
     def __post_init__(self) -> None:
         if not self.layers:
             raise ConfigError("Network: expected at least one hidden layer, got none")
-        if not 2 <= self.classes <= 65_536:
+        if self.rule.unlabelled and self.classes != 1:
+            raise ConfigError(
+                f"Network: expected 1 class, which is a score, of the rule {self.rule.name} that "
+                f"learns without labels, got {self.classes!r}; put a head on it: Headed(rule)"
+            )
+        if not self.rule.unlabelled and not 2 <= self.classes <= 65_536:
             raise ConfigError(f"Network: expected 2 to 65,536 classes, got {self.classes!r}")
         self._check_form()
         for i in range(1, len(self.layers)):
@@ -115,13 +121,14 @@ class Network:
         normalize_input: bool = False,
         precision: str = "float32",
         input_parts: int = 1,
-        activations: Activation | Sequence[Activation] = RELU,
+        activations: Activation | Sequence[Activation] | None = None,
     ) -> Network:
         """Fully connected layers of the given widths; label inputs and parts are added.
 
-        activations: of every layer, or one for each.
+        activations: of every layer, or one for each; None: those that the rule prefers.
         """
         rule = Readout() if rule is None else rule
+        activations = rule.activation if activations is None else activations
         each = [activations] * len(hidden) if isinstance(activations, Activation) else activations
         if len(each) != len(hidden):
             raise ConfigError(

@@ -16,8 +16,6 @@ from checks import (
     output,
     sparse_rows,
 )
-
-from ffedge.kernels.provider import PLAIN_PYTHON
 from ffedge.kernels.threshold import (
     add_goodness,
     copy_rows,
@@ -26,6 +24,8 @@ from ffedge.kernels.threshold import (
     track_means,
     wrong_labels,
 )
+
+from ffedge.kernels.provider import PLAIN_PYTHON
 
 pytestmark = pytest.mark.kernels
 

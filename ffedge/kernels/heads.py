@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..tensor import PANEL
+from .dense import add_gradient
 from .provider import REORDER, kernel
 from .readout import _add_panel_scores
 
@@ -13,6 +14,29 @@ from .readout import _add_panel_scores
 def add_scores(h, rows, head, scores):
     """``scores += h @ M.T``; arguments as in ``readout.readout_scores``."""
     _add_panel_scores(h, 0, rows, head, 0, head.shape[1] * PANEL, h.shape[0], scores)
+
+
+@kernel()
+def add_products(h, rows, index, offset, gram):
+    """``gram += h.T @ h``, in panels of units.
+
+    h     float32 (panels, capacity, 16)  read
+    index, offset  int32, int64 (units,)  written  workspace; units = 16 * panels
+    gram  float32 (panels, units, 16)     read, written
+    """
+    add_gradient(h, rows, h, index, offset, gram)
+
+
+@kernel()
+def mean_diagonal(gram):
+    """Mean of the diagonal of ``gram``, float64; units that are always silent are not counted."""
+    total = 0.0
+    used = 0
+    for i in range(gram.shape[1]):
+        value = np.float64(gram[i // PANEL, i, i % PANEL])
+        total += value
+        used += value > 0.0
+    return total / max(used, 1)
 
 
 @kernel()

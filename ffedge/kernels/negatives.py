@@ -83,9 +83,7 @@ def mixed(x, count, shift, low, high, seed, counter):
         other = (r + shift) % count
         for p in range(x.shape[0]):
             for lane in range(PANEL):
-                x[p, count + r, lane] = (
-                    a * x[p, r, lane] + (np.float32(1) - a) * x[p, other, lane]
-                )
+                x[p, count + r, lane] = a * x[p, r, lane] + (np.float32(1) - a) * x[p, other, lane]
 
 
 @kernel()
@@ -151,6 +149,20 @@ def decoder_errors(x, rows, decoded, scale, errors):
                     total += np.float64(error) * np.float64(error)
                 errors[p, r, lane] = scale * error
     return total
+
+
+@kernel()
+def disturb(y, rows, blur, seed, counter):
+    """``y *= max(1 + noise, 0)``, noise of standard deviation ``blur`` for each unit of its own.
+
+    y  float32 (panels, capacity, 16)  read, written
+    """
+    for r in range(rows):
+        own = bits(seed, counter + r)
+        for p in range(y.shape[0]):
+            for lane in range(PANEL):
+                factor = np.float32(1) + normal(own, p * PANEL + lane, blur)
+                y[p, r, lane] *= max(factor, np.float32(0))
 
 
 @kernel()
@@ -232,8 +244,6 @@ def pair_delta(z, rows, shift, width, high, low, restraint, scale, goodness, del
                 ahead = max(own + z[p, other, lane], np.float32(0))
                 behind = max(own + z[p, whose, lane], np.float32(0))
                 delta[p, r, lane] = (
-                    goodness[0, r] * twice
-                    + goodness[1, r] * ahead
-                    + goodness[1, whose] * behind
+                    goodness[0, r] * twice + goodness[1, r] * ahead + goodness[1, whose] * behind
                 )
     return loss, right

@@ -36,6 +36,10 @@ class Rule:
     #: Whether it learns without labels: the network's one class is then a score.
     unlabelled: ClassVar[bool] = False
 
+    def fitted(self, shape: tuple[int, ...]) -> Rule:
+        """The rule for samples of that shape, if it matters where a feature lies."""
+        return self
+
     def label_inputs(self, classes: int) -> int:
         """Inputs that the first layer has beyond the features."""
         return 0

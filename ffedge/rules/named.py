@@ -9,9 +9,13 @@ from .base import Rule
 from .contrast import Contrast
 from .goodness import MeanOfSquares, Sum, SumOfSquares
 from .group import Group
+from .headed import Headed
 from .labels import Append
 from .losses import Swish, SymBa
+from .negatives import Negatives
+from .negatives_features import Corrupted, Generated, Hybrid, Mixed, OtherSample
 from .readout import Readout
+from .scff import SCFF
 
 
 def hinton(label_value: float = 3.0, peer: float = 0.03, head_gain: float = 10.0) -> Contrast:
@@ -29,7 +33,15 @@ RULES: dict[str, Any] = {
     "group": Group,
     "contrast": Contrast,
     "hinton": hinton,
+    "scff": SCFF,
+    "headed": Headed,
 }
+
+
+def without_labels(negatives: Negatives) -> Headed:
+    """Positive data against negatives made of them, as Hinton 2022, section 3.2, then a head."""
+    return Headed(Contrast(negatives=negatives, label=None))
+
 
 #: What the command line and the estimator offer by one word.
 NAMED_RULES: dict[str, Rule] = {
@@ -43,6 +55,12 @@ NAMED_RULES: dict[str, Rule] = {
     "hinton-unsquared": Contrast(Sum()),
     "symba": Contrast(MeanOfSquares(), SymBa(), peer=0.0),
     "swish": Contrast(MeanOfSquares(), Swish(), peer=0.0),
+    "scff": Headed(SCFF()),
+    "hybrid": without_labels(Hybrid()),
+    "corrupted": without_labels(Corrupted()),
+    "mixed": without_labels(Mixed()),
+    "other-sample": without_labels(OtherSample()),
+    "generated": without_labels(Generated()),
 }
 
 
