@@ -235,6 +235,11 @@ def check_training(
             "plan_training: expected precision int8 and at least two layers for two threads, got "
             f"{network.precision} and {len(network.layers)}"
         )
+    if recipe.stream and not network.rule.learns("weight"):
+        raise ConfigError(
+            f"plan_training: expected a rule that trains the layers for a stream, got "
+            f"{network.rule.name}, whose layers have learned before; use fit"
+        )
     if streaming is not None:
         streaming.check(network)
         if checkpoint:

@@ -34,10 +34,11 @@ from .online import SCALER_SAMPLES, Online, stored_as
 from .optimizers import Optimizer, named_optimizer
 from .predict import score_rows
 from .recipe import Recipe
-from .rules import Rule, named_rule
+from .rules import Headed, Rule, named_rule
 from .sources import Dataset, from_arrays
 from .trainer import Trainer
 from .units import parse_bytes
+from .unlabelled import head_recipe, pretrain
 
 Array = np.ndarray[Any, Any]
 
@@ -46,8 +47,9 @@ class FFClassifier(Online):
     """A multi-layer classifier trained by Forward-Forward, layer by layer, inside a byte budget.
 
     hidden_layer_sizes: widths of the hidden layers, each at least 1.
-    rule: "readout", "readout-frozen", "group", "group-mean", "hinton", or an object of
-    ``ffedge.rules`` with options.
+    rule: "readout", "readout-frozen", "group", "group-mean", "hinton" or another word of
+    ``ffedge.rules.NAMED_RULES``, or an object of ``ffedge.rules`` with options. A ``Headed`` one,
+    such as "scff", first trains the layers without labels, then a head, ``max_iter`` passes each.
     precision: "float32", or "int8": weights, activations and updates in 8 bits, the same bits
     on every machine; rules readout, group and group-mean.
     optimizer: "auto" (Adam; in int8 SGD, the only one there), "adam", "momentum", "sgd", or one
@@ -134,8 +136,11 @@ class FFClassifier(Online):
         network = self._network(data.width, len(classes), parts)
         old = getattr(self, "_trainer", None)
         if not (self.warm_start and old is not None and old.network == network):
-            self._begin(network, recipe, classes)
-            self._trainer.learn_scaling(data)
+            if isinstance(network.rule, Headed):
+                recipe = self._pretrain(data, network, recipe, classes)
+            else:
+                self._begin(network, recipe, classes)
+                self._trainer.learn_scaling(data)
         else:
             check_same(self.classes_, classes, "last fit", "set warm_start=False to start afresh")
             self._resume(network, old.params, recipe, classes)
@@ -146,6 +151,15 @@ class FFClassifier(Online):
         if memory is not None:
             memory.offer(data.features, data.labels)
         return self
+
+    def _pretrain(self, data: Dataset, network: Network, recipe: Recipe, classes: Array) -> Recipe:
+        """Train the layers without labels, and make ready for the head; its recipe."""
+        assert isinstance(network.rule, Headed)
+        budget = None if self.max_memory is None else parse_bytes(self.max_memory)
+        model = pretrain(data, network.hidden, network.rule.learned, recipe, budget=budget)
+        recipe = head_recipe(recipe, network.rule.head)
+        self._resume(network, model.params, recipe, classes)
+        return recipe
 
     def _begin(self, network: Network, recipe: Recipe, classes: Array) -> None:
         budget = None if self.max_memory is None else parse_bytes(self.max_memory)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from .errors import ConfigError
 
 
 class Parameters:
     """An estimator whose parameters are its constructor's arguments, kept under their names."""
+
+    #: "classifier" or "outlier_detector", as scikit-learn calls them.
+    kind: ClassVar[str] = "classifier"
 
     @classmethod
     def _names(cls) -> list[str]:
@@ -44,10 +47,11 @@ class Parameters:
         """What scikit-learn wants to know of an estimator; called by scikit-learn only."""
         from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
 
+        classifies = self.kind == "classifier"
         return Tags(
-            estimator_type="classifier",
-            target_tags=TargetTags(required=True),
-            classifier_tags=ClassifierTags(),
+            estimator_type=self.kind,
+            target_tags=TargetTags(required=classifies),
+            classifier_tags=ClassifierTags() if classifies else None,
             input_tags=InputTags(sparse=False, allow_nan=False),
         )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -274,7 +273,7 @@ class Trainer:
                     clock.step(done)
                     last = first + count == samples
                     if step == steps:
-                        self._finish(validation)
+                        self.network.rule.finish(self.run, self.evaluate, validation)
                     self.epochs_done += last
                     place = Cursor(turn, epoch + last, 0 if last else first + count)
                     told = self._stopping
@@ -301,11 +300,6 @@ class Trainer:
             goodness = tuple(run.goodness for run in self.run.layers if run.active)
             clock.step(1.0)
             yield self._progress(self.epochs_done, stages[-1], 1.0, goodness, accuracy, True, clock)
-
-    def _finish(self, validation: Dataset | None) -> None:
-        """A stage's last step has been made."""
-        judge = None if validation is None else partial(self.evaluate, validation)
-        self.network.rule.finish(self.run, judge)
 
     def _read(self, data: Dataset, count: int) -> None:
         """``count`` samples have been read: a mapped file need not stay in memory."""

@@ -8,13 +8,17 @@ Both train inside a plan of their own; the first one's arena is gone before the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from .errors import ConfigError, DataError
 from .model import Model
 from .network import Network
+from .predict import Predictor
 from .progress import Progress
 from .recipe import Recipe
 from .rules import Head, Headed, RidgeHead, Rule, SoftmaxHead
@@ -24,6 +28,8 @@ from .trainer import Trainer
 
 #: What the one class of a model without labels is called.
 NORMAL = "normal"
+
+Array = np.ndarray[Any, Any]
 
 Show = Callable[[Progress], Any]
 
@@ -107,3 +113,23 @@ def _run(trainer: Trainer, data: Dataset, validation: Dataset | None, show: Show
     for progress in trainer.train(data, validation):
         if show is not None:
             show(progress)
+
+
+def set_threshold(model: Model, features: Array, contamination: float) -> Model:
+    """``model`` with the score below which that share of the samples lies, 0 to 0.5.
+
+    features: (n, width) as ``Predictor.scores`` takes them. 0 puts it just below all of them.
+    """
+    scores = Predictor(model, batch=256).scores(features)[:, 0]
+    threshold = np.quantile(scores, contamination, method="lower")
+    about = {"threshold": float(threshold), "contamination": contamination}
+    return replace(model, training=model.training | {"anomaly": about})
+
+
+def threshold_of(model: Model) -> float | None:
+    """What ``set_threshold`` found; None for other models, and for what is no number."""
+    about = model.training.get("anomaly")
+    value = about.get("threshold") if isinstance(about, dict) else None
+    if not model.network.rule.unlabelled or not isinstance(value, float | int):
+        return None
+    return float(value) if math.isfinite(value) else None

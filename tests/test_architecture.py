@@ -23,8 +23,8 @@ FLOORS = [
      "streamer", "signing", "replay"),
     ("run", "run_int8", "run_int8_layer", "pipeline", "predict", "trainer", "defaults", "checks",
      "parameters", "planner", "kept_outputs", "progress", "enforcement", "resume",
-     "checkpointing", "new_classes", "drift", "stream_checkpoint"),
-    ("estimator", "export", "interop", "quantize", "firmware", "profiling",
+     "checkpointing", "unlabelled", "new_classes", "drift", "stream_checkpoint"),
+    ("estimator", "anomaly", "export", "interop", "quantize", "firmware", "profiling",
      "pytest_plugin", "online", "prequential"),
     ("cli", "__main__"),
 ]  # fmt: skip

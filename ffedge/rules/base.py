@@ -102,8 +102,10 @@ class Rule:
         """Train the run's active layers on ``count`` fetched samples."""
         raise TypeError(f"{type(self).__name__} does not train")
 
-    def finish(self, run: Any, judge: Callable[[], float] | None) -> None:
-        """After the last step of a stage; ``judge()``: the accuracy on validation data, if any."""
+    def finish(self, run: Any, evaluate: Callable[[Any], float], validation: Any | None) -> None:
+        """After the last step of a stage; ``evaluate(validation)`` is the accuracy, if there are
+        validation data.
+        """
 
     def features(self, run: Any, count: int) -> Iterator[Any]:
         """Run the ``count`` fetched samples, without labels; each layer with its activity.

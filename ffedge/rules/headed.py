@@ -44,8 +44,10 @@ class Head:
         """Learn from the ``count`` fetched samples."""
         raise NotImplementedError
 
-    def finish(self, rule: Headed, run: Any, judge: Callable[[], float] | None) -> None:
-        """After the last sample; ``judge()`` says how well validation data are told apart."""
+    def finish(
+        self, rule: Headed, run: Any, evaluate: Callable[[Any], float], validation: Any | None
+    ) -> None:
+        """After the last sample; see ``Rule.finish``."""
 
 
 @dataclass(frozen=True)
@@ -162,17 +164,19 @@ class RidgeHead(Head):
         heads.add_class_sums(run.read, count, run.labels, top.memory["class_sums"])
         top.note(0.0, 0.0, count)
 
-    def finish(self, rule: Headed, run: Any, judge: Callable[[], float] | None) -> None:
+    def finish(
+        self, rule: Headed, run: Any, evaluate: Callable[[Any], float], validation: Any | None
+    ) -> None:
         """Solve, with the strength that does best."""
         if not run.layers[-1].active:
             return
-        if self.strength is not None or judge is None:
+        if self.strength is not None or validation is None:
             self._solve(run, self.strength or 0.003)
             return
         best, chosen = -1.0, STRENGTHS[0]
         for strength in STRENGTHS:
             self._solve(run, strength)
-            found = judge()
+            found = evaluate(validation)
             if found > best:
                 best, chosen = found, strength
         self._solve(run, chosen)
@@ -298,9 +302,9 @@ class Headed(Rule):
         """The layers stay as they are."""
         self.head.learn(self, run, count)
 
-    def finish(self, run: Any, judge: Callable[[], float] | None) -> None:
+    def finish(self, run: Any, evaluate: Callable[[Any], float], validation: Any | None) -> None:
         """As the head does."""
-        self.head.finish(self, run, judge)
+        self.head.finish(self, run, evaluate, validation)
 
     def score_batch(self, run: Any, count: int) -> None:
         """The head's scores."""

@@ -94,9 +94,10 @@ class Shaped(Negatives):
 class Hybrid(Shaped):
     """``m * a + (1 - m) * b`` of two samples with a mask m of large blobs.
 
-    Hinton 2022 (arXiv 2212.13345), section 3.2. Random bits, blurred ``blurs`` times with [1/4, 1/2, 1/4] in both directions and cut at 0.5:
-    right at short range, wrong at long range. In sensor windows the blobs run along time, through
-    all channels; in tables a random half of the columns comes from the other sample.
+    Hinton 2022 (arXiv 2212.13345), section 3.2. Random bits are blurred ``blurs`` times with
+    [1/4, 1/2, 1/4] in both directions and cut at 0.5: what comes of it is right at short range and
+    wrong at long range. In sensor windows the blobs run along time, through all channels; in tables
+    a random half of the columns comes from the other sample.
 
     blurs: 0 to 100; of no meaning in tables, whose columns have no order.
     """
