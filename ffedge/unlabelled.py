@@ -3,7 +3,7 @@
     model = pretrain(data, (2000, 2000), SCFF())
     model = fit_head(model, labelled, RidgeHead())
 
-Both train inside a plan of their own; the first one's arena is gone before the second is made.
+Both train inside a plan of their own, one after the other.
 """
 
 from __future__ import annotations
@@ -54,11 +54,14 @@ def pretrain(
     trainer = Trainer(network, recipe or Recipe(), budget=budget)
     trainer.learn_scaling(data)
     _run(trainer, data, None, show)
+    about = {
+        "recipe": trainer.recipe.describe(), "epochs": trainer.epochs_done, "data": data.name,
+        "samples": data.n_samples,
+    }  # fmt: skip
+    # Its own arrays, so that the arena can go before another is made.
     return Model(
-        network, trainer.params, (NORMAL,), data.feature_shape, data.feature_names,
-        {"recipe": trainer.recipe.describe(), "epochs": trainer.epochs_done, "data": data.name,
-         "samples": data.n_samples},
-    )  # fmt: skip
+        network, trainer.params, (NORMAL,), data.feature_shape, data.feature_names, about
+    ).copy()
 
 
 def with_head(

@@ -14,7 +14,7 @@ from ..errors import ConfigError
 from ..layers import PRECISIONS
 from ..optimizers import OPTIMIZERS, named_optimizer
 from ..recipe import SCHEDULES, Recipe
-from ..rules import NAMED_RULES
+from ..rules import HEADS, NAMED_RULES, Headed, Rule
 from ..scaling import KINDS
 from ..sources import Dataset, load
 from ..units import parse_bytes
@@ -74,6 +74,9 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     """How to train; defaults are the evidence-based ones of ``ffedge.defaults``."""
     parser.add_argument("--rule", choices=tuple(NAMED_RULES), default="readout",
                         help="learning rule (default: readout)")  # fmt: skip
+    parser.add_argument("--head", choices=tuple(HEADS), default="softmax",
+                        help="of layers that learn without labels: softmax, by the optimiser, or "
+                             "ridge, in one pass (default: softmax)")  # fmt: skip
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="float32",
         help="int8: weights, activations and updates in 8 bits (default: float32)",
@@ -96,6 +99,24 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
         help="2: the upper layers learn beside the lower ones, in int8 (default: 1)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+
+
+def rule_of(options: argparse.Namespace) -> Rule:
+    """The rule of ``add_recipe``; of data without labels the part that asks none."""
+    rule = NAMED_RULES[options.rule]
+    if not isinstance(rule, Headed):
+        if getattr(options, "unlabelled", False):
+            words = [word for word, known in NAMED_RULES.items() if isinstance(known, Headed)]
+            raise ConfigError(
+                f"train: expected one of the rules {', '.join(words)} with --unlabelled, got "
+                f"{options.rule}, which learns from labels"
+            )
+        return rule
+    return (
+        rule.learned
+        if getattr(options, "unlabelled", False)
+        else (replace(rule, head=HEADS[options.head]()))
+    )
 
 
 def add_budget(parser: argparse.ArgumentParser) -> None:
@@ -145,7 +166,7 @@ def read_recipe(
     """The recipe of the options; the arguments are what to take where an option was left out."""
     batch_size = batch_size if options.batch_size is None else options.batch_size
     if options.optimizer is None:
-        rule = NAMED_RULES[options.rule]
+        rule = rule_of(options)
         optimizer = choose_optimizer(rule, options.precision, features, batch_size, options.rate)
     else:
         optimizer = named_optimizer(options.optimizer, options.rate)

@@ -10,9 +10,9 @@ from ..errors import ConfigError
 from ..network import Network
 from ..plan import Plan
 from ..planner import Choice
-from ..rules import NAMED_RULES, word_for
+from ..rules import word_for
 from ..units import short_bytes, show_bytes
-from .options import add_budget, add_recipe, read_recipes, widths_argument
+from .options import add_budget, add_recipe, read_recipes, rule_of, widths_argument
 from .prepare import choose_plan
 
 NAME = "plan"
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Network, recipe and budget."""
     parser.add_argument(
         "network", metavar="NETWORK", type=widths_argument,
-        help="widths: features, hidden layers, classes: 784-128-128-10",
+        help="widths: features, hidden layers, classes: 784-128-128-10; 1 class: without labels",
     )  # fmt: skip
     add_recipe(parser)
     add_budget(parser)
@@ -44,8 +44,9 @@ def run(options: argparse.Namespace) -> int:
             f"{'-'.join(map(str, options.network))}"
         )
     features, *hidden, classes = options.network
+    options.unlabelled = classes == 1
     network = Network.dense(
-        features, hidden, classes, NAMED_RULES[options.rule],
+        features, hidden, classes, rule_of(options),
         precision=options.precision, input_parts=options.input_parts,
     )  # fmt: skip
     recipes = read_recipes(options, features=features, batch_size=64, epochs=10, scaling="standard")

@@ -7,19 +7,22 @@ import contextlib
 import csv
 import json
 import sys
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 import numpy as np
 
+from ..errors import ConfigError
 from ..memory import process_peak_bytes
 from ..model import Model
 from ..predict import Predictor
 from ..sources import load_features
+from ..unlabelled import threshold_of
 from .model_argument import add_model, open_model
 from .options import bytes_argument
 
 NAME = "predict"
-HELP = "Predict the labels of samples, as csv or JSON."
+HELP = "Predict the labels of samples, or how normal they are, as csv or JSON."
 EXAMPLE = "example: ffedge predict digits.ffedge new_samples.csv -o labels.csv"
 
 
@@ -48,20 +51,50 @@ def run(options: argparse.Namespace) -> int:
         data_dir=options.data_dir, cache_dir=options.cache_dir,
     )  # fmt: skip
     predictor = Predictor(model, batch=options.batch_size, budget=options.budget)
+    threshold = threshold_of(model)
+    if model.network.rule.unlabelled and options.probabilities:
+        raise ConfigError(
+            "predict: expected a model with classes for --probabilities, got one that learned "
+            "without labels and scores how normal a sample is"
+        )
     if options.json:
-        print(json.dumps(_as_json(model, predictor, features, options.probabilities)))
+        describe = _scores_as_json if model.network.rule.unlabelled else _as_json
+        print(json.dumps(describe(model, predictor, features, options.probabilities)))
         return 0
     with contextlib.ExitStack() as stack:
         out: TextIO = sys.stdout
         if options.output:
             out = stack.enter_context(open(options.output, "w", newline="", encoding="utf-8"))
         writer = csv.writer(out, lineterminator="\n")
+        if model.network.rule.unlabelled:
+            writer.writerow(["score"] if threshold is None else ["score", "anomaly"])
+            for score in _scores(predictor, features):
+                yes = [] if threshold is None else ["yes" if score < threshold else "no"]
+                writer.writerow([f"{score:.6g}", *yes])
+            return 0
         chances = [f"p_{name}" for name in model.classes] if options.probabilities else []
         writer.writerow(["label", *chances])
         for labels, rows in _batches(model, predictor, features):
             for label, row in zip(labels, rows, strict=True):
                 writer.writerow([label, *(f"{p:.6g}" for p in row if chances)])
     return 0
+
+
+def _scores(predictor: Predictor, features: np.ndarray[Any, Any]) -> Iterator[float]:
+    """How normal each sample is, a batch at a time."""
+    for first in range(0, len(features), predictor.batch):
+        yield from predictor.scores(features[first : first + predictor.batch])[:, 0].tolist()
+
+
+def _scores_as_json(
+    model: Model, predictor: Predictor, features: np.ndarray[Any, Any], _: bool
+) -> dict[str, Any]:
+    threshold, scores = threshold_of(model), list(_scores(predictor, features))
+    found = None if threshold is None else [score < threshold for score in scores]
+    return {
+        "scores": scores, "threshold": threshold, "anomalies": found,
+        "planned_bytes": predictor.plan.peak, "process_peak_bytes": process_peak_bytes(),
+    }  # fmt: skip
 
 
 def _batches(model: Model, predictor: Predictor, features: np.ndarray[Any, Any]) -> Any:

@@ -20,12 +20,11 @@ from ..model import Model
 from ..network import Network
 from ..planner import Choice, Pace, choose
 from ..recipe import Recipe
-from ..rules import NAMED_RULES
 from ..sources import Dataset
 from ..sources.spool import disk_folder
 from ..trainer import Trainer
 from ..training_file import TrainingFile
-from .options import add_budget, add_data, add_recipe, read_recipes, widths_argument
+from .options import add_budget, add_data, add_recipe, read_recipes, rule_of, widths_argument
 
 #: Largest validation part that is split off by default, in samples and as a share.
 VALIDATION_SAMPLES, VALIDATION_SHARE = 2000, 0.1
@@ -64,7 +63,7 @@ def prepare(
 
     network: if it is given already. Raises BudgetError if no plan keeps the budget.
     """
-    rule = NAMED_RULES[options.rule]
+    rule = rule_of(options).fitted(data.feature_shape)
     batch = options.batch_size or min(choose_batch(data.n_samples), data.n_samples)
     recipes = read_recipes(
         options, features=data.width, batch_size=batch, epochs=choose_epochs(data.n_samples, batch),

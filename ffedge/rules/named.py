@@ -55,7 +55,7 @@ NAMED_RULES: dict[str, Rule] = {
     "hinton-unsquared": Contrast(Sum()),
     "symba": Contrast(MeanOfSquares(), SymBa(), peer=0.0),
     "swish": Contrast(MeanOfSquares(), Swish(), peer=0.0),
-    "scff": Headed(SCFF()),
+    "scff": Headed(SCFF(), first=0),
     "hybrid": without_labels(Hybrid()),
     "corrupted": without_labels(Corrupted()),
     "mixed": without_labels(Mixed()),

@@ -10,6 +10,6 @@ The result is a ``Dataset``; ``from_arrays`` makes the same from arrays that are
 
 from .dataset import Dataset, from_arrays, from_features
 from .load import load
-from .unlabelled import load_features
+from .unlabelled import load_features, load_unlabelled
 
-__all__ = ["Dataset", "from_arrays", "from_features", "load", "load_features"]
+__all__ = ["Dataset", "from_arrays", "from_features", "load", "load_features", "load_unlabelled"]
