@@ -14,11 +14,12 @@ import numpy as np
 from ..errors import ExportError
 from ..kernels.readout import frozen_panel
 from ..model import Array, Model
-from ..rules import Contrast, Group, Readout
+from ..rules import SCFF, Contrast, Group, Headed, Readout
 from ..tensor import PANEL, panels
 from .onnx_contrast import add_label_goodness
 from .onnx_interface import add_input, add_outputs
 from .onnx_layers import add_dense, divide_by_length
+from .onnx_unlabelled import add_head, add_score
 from .onnx_writer import Graph
 
 
@@ -33,15 +34,20 @@ def build(model: Model) -> Graph:
         raise ExportError(f"export: expected one of the rules {names}, got {network.rule.name!r}")
     if model.precision != "float32":
         raise ExportError(f"export: expected a model of precision float32, got {model.precision!r}")
+    unlabelled = network.rule.unlabelled
+    says = "score = how normal a sample is" if unlabelled else "label = argmax of goodness"
     graph = Graph(
         "ffedge",
-        f"Forward-Forward classifier {network.text}, rule {network.rule.name}: "
-        "label = argmax of goodness; X in raw units",
+        f"Forward-Forward {'detector' if unlabelled else 'classifier'} {network.text}, rule "
+        f"{network.rule.name}: {says}; X in raw units",
     )
     x = add_input(graph, model)
     if network.normalize_input:
         squares = graph.add_node("ReduceSumSquare", [x], axes=[1], keepdims=1)
         x = divide_by_length(graph, x, squares, network.features)
+    if network.rule.unlabelled:
+        add_score(graph, model, network.rule, x)
+        return graph
     _GOODNESS[type(network.rule)](graph, model, network.rule, x)
     add_outputs(graph, model, "goodness")
     return graph
@@ -93,4 +99,6 @@ _GOODNESS: dict[type[Any], Callable[[Graph, Model, Any, str], None]] = {
     Readout: _add_class_goodness,
     Group: _add_class_goodness,
     Contrast: add_label_goodness,
+    Headed: add_head,
+    SCFF: add_score,
 }

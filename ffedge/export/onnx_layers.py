@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..activations import Activation, Leaky, ReLU
+from ..activations import Activation, Leaky, ReLU, Triangle
 from ..errors import ExportError
 from ..kernels.normalize import EPSILON
 from ..model import Model
@@ -41,4 +41,16 @@ def add_activation(graph: Graph, activation: Activation, sums: str) -> str:
         return graph.add_node("Relu", [sums])
     if isinstance(activation, Leaky):
         return graph.add_node("LeakyRelu", [sums], alpha=float(activation.slope))
+    if isinstance(activation, Triangle):
+        mean = graph.add_node("ReduceMean", [sums], axes=[-1], keepdims=1)
+        distance = graph.add_node("Sub", [sums, mean])
+        squares = graph.add_node("Mul", [distance, distance])
+        variance = graph.add_node("ReduceMean", [squares], axes=[-1], keepdims=1)
+        name = f"triangle_{activation.offset}"
+        cut = graph.add_node(
+            "Mul",
+            [graph.add_node("Sqrt", [variance]),
+             graph.add_constant(name, np.float32(activation.offset))],
+        )  # fmt: skip
+        return graph.add_node("Relu", [graph.add_node("Sub", [distance, cut])])
     raise ExportError(f"export: expected an activation with an ONNX form, got {activation.name}")
