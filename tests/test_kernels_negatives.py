@@ -118,11 +118,14 @@ def test_pairs_are_sums_of_a_sample_with_itself_and_with_another(rows, width):
     assert_close(reference.unpack_rows(x, rows, width), 2 * X, 0)
 
 
+PARTS = ("shuffled", "zeroed", "dropped", "noise", "offset")
+
+
 def corrupted(X, channels=1, counter=100, **parts):
     """What ``kernels.negatives.corrupted`` makes of X with these chances."""
     rows, width = X.shape
     x = batch_of(X)
-    given = [np.float32(parts.get(n, 0)) for n in ("shuffled", "zeroed", "dropped", "noise")]
+    given = [np.float32(parts.get(n, 0)) for n in PARTS]
     negatives.corrupted(x, rows, width, channels, *given, 9, counter)
     assert_close(reference.unpack_rows(x, rows, width), X, 0)
     return negatives_in(x, rows, width)
@@ -164,6 +167,16 @@ def test_noise_has_its_deviation_and_no_mean():
 
     assert abs(difference.mean()) < 0.02
     assert_close(difference.std(), 0.5, 0.02)
+
+
+def test_an_offset_is_the_same_at_every_step_of_its_channel_and_another_in_each():
+    X = samples(200, 12)
+
+    difference = (corrupted(X, channels=3, offset=2.0) - X).reshape(200, 4, 3)
+
+    assert_close(difference, np.repeat(difference[:, :1], 4, axis=1), 1e-5)
+    assert abs(np.corrcoef(difference[:, 0].T)[0, 1]) < 0.2
+    assert 1.7 < difference[:, 0].std() < 2.3
 
 
 @pytest.mark.parametrize("parts", [{"shuffled": 0.5}, {"noise": 1.0}, {"zeroed": 0.5}])
@@ -242,7 +255,7 @@ def test_kernels_of_negatives_allocate_nothing():
     assert_allocates_nothing(lambda: negatives.hybrid(x, 64, 3, 784, 1, 9, 100, 6, mask))
     assert_allocates_nothing(lambda: negatives.mixed(x, 64, 3, half, half, 9, 100))
     assert_allocates_nothing(
-        lambda: negatives.corrupted(x, 64, 784, 1, half, half, half, half, 9, 100)
+        lambda: negatives.corrupted(x, 64, 784, 1, half, half, half, half, half, 9, 100)
     )
     assert_allocates_nothing(lambda: negatives.pair_goodness(x, 64, 3, 784, goodness))
     assert_allocates_nothing(

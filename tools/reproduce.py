@@ -18,6 +18,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+import reproduce_unsupervised
 from datasets import folder
 
 from ffedge.cli.progress import ProgressLine
@@ -116,6 +117,7 @@ RUNS: dict[str, Reproduction] = {
         # its weight cost 0.001 per step of that rate.
         Recipe(Momentum(0.0005, 0.9, 0.02), batch_size=100, epochs=60, scaling="global"),
     ),
+    **reproduce_unsupervised.RUNS,
 }  # fmt: skip
 
 

@@ -100,15 +100,18 @@ def paired(x, count, shift):
 
 
 @kernel()
-def corrupted(x, count, features, channels, shuffled, zeroed, dropped, noise, seed, counter):
-    """Broken samples: values of other samples, zeros, silent channels and noise.
+def corrupted(
+    x, count, features, channels, shuffled, zeroed, dropped, noise, offset, seed, counter
+):  # fmt: skip
+    """Broken samples: values of other samples, zeros, silent or shifted channels, and noise.
 
     x         float32 (panels, capacity, 16)  read, written
     channels  int                             read     value j belongs to channel j % channels
     shuffled  float32                         read     chance of a value to be that of any sample
     zeroed    float32                         read     chance of a value to be 0
     dropped   float32                         read     chance of a channel to be 0 throughout
-    noise     float32                         read     standard deviation of what is added
+    noise     float32                         read     deviation of what is added to each value
+    offset    float32                         read     of what is added to a channel throughout
     """
     for r in range(count):
         own = bits(seed, counter + r)
@@ -124,8 +127,11 @@ def corrupted(x, count, features, channels, shuffled, zeroed, dropped, noise, se
             # Streams of channels count from 8 in the blocks of 16 that values use 8 of.
             if uniform(own, 16 * (j % channels + 1) + 8) < dropped:
                 value = np.float32(0)
-            elif noise > np.float32(0):
-                value += normal(own, 4 * (j + 1) + 1, noise)
+            else:
+                if noise > np.float32(0):
+                    value += normal(own, 4 * (j + 1) + 1, noise)
+                if offset > np.float32(0):
+                    value += normal(own, 4 * (j % channels + 1) + 3, offset)
             x[p, count + r, lane] = value
 
 

@@ -126,18 +126,20 @@ class Hybrid(Shaped):
 
 @dataclass(frozen=True)
 class Corrupted(Shaped):
-    """The sample, broken: values of other samples, zeros, silent sensors, noise.
+    """The sample, broken: values of other samples, zeros, silent or shifted sensors, noise.
 
     shuffled: chance of a value to be the same feature's of another sample: each is plausible, not
     all together. zeroed: chance to be 0, the mean of standard scaling. dropped: chance of a channel
     (of a window or image) to be 0 throughout. noise: standard deviation of what is added, in units
-    of the scaled features, 0 to 100. The first three lie in 0..1; one of the four is above 0.
+    of the scaled features, 0 to 100. offset: the same of one number that is added to a whole
+    channel, a sensor out of adjustment. The first three lie in 0..1; one of the five is above 0.
     """
 
     shuffled: float = 0.5
     zeroed: float = 0.0
     dropped: float = 0.0
     noise: float = 0.0
+    offset: float = 0.0
     name: ClassVar[str] = "corrupted"
     paired: ClassVar[bool] = True
 
@@ -145,9 +147,10 @@ class Corrupted(Shaped):
         super().__post_init__()
         for name in ("shuffled", "zeroed", "dropped"):
             _share("Corrupted", name, getattr(self, name))
-        _share("Corrupted", "noise", self.noise, 100.0)
-        if not (self.shuffled or self.zeroed or self.dropped or self.noise):
-            raise ConfigError("Corrupted: expected something to break, got 0 in all four")
+        for name in ("noise", "offset"):
+            _share("Corrupted", name, getattr(self, name), 100.0)
+        if not (self.shuffled or self.zeroed or self.dropped or self.noise or self.offset):
+            raise ConfigError("Corrupted: expected something to break, got 0 in all five")
 
     def check(self, network: Network) -> None:
         """A table has no channels to drop."""
@@ -164,7 +167,7 @@ class Corrupted(Shaped):
         negatives.corrupted(
             run.input, count, features, self.grid(features)[2], np.float32(self.shuffled),
             np.float32(self.zeroed), np.float32(self.dropped), np.float32(self.noise),
-            _seed_of(run), run.samples_seen,
+            np.float32(self.offset), _seed_of(run), run.samples_seen,
         )  # fmt: skip
 
 
