@@ -26,11 +26,12 @@ Array = np.ndarray[Any, Any]
 
 
 def default_rule() -> Contrast:
-    """Normal samples against the same with noise, and with values of other samples in them.
+    """Normal samples against the same with noise, an offset, and values of other samples in them.
 
-    Shares chosen on validation data of the shuttle set: ``tools/reproduce_unsupervised.py``.
+    A sample's own magnitude counts. See ``tools/reproduce_unsupervised.py`` for how it was chosen.
     """
-    return Contrast(negatives=Corrupted(shuffled=0.3, noise=0.3), label=None)
+    negatives = Corrupted(shuffled=0.3, noise=0.5, offset=2.0)
+    return Contrast(negatives=negatives, label=None, normalize=False)
 
 
 class FFAnomalyDetector(Parameters):

@@ -189,7 +189,8 @@ class Contrast(Rule):
         if self.label is not None:
             self.label.show(run, first, count, shown)
 
-    def _normalize_input(self, run: Any, rows: int) -> None:
+    def normalize_input(self, run: Any, rows: int) -> None:
+        """Divide rows of the fetched input by their root mean square, if this is wanted."""
         if not self.normalize:
             return
         width = run.network.layers[0].in_features
@@ -199,7 +200,7 @@ class Contrast(Rule):
         """Positive beside negative rows, layer by layer; nothing is looked back at."""
         self._pair(run, count)
         rows = 2 * count
-        self._normalize_input(run, rows)
+        self.normalize_input(run, rows)
         if self.collaboration:
             self._listen(run, rows)
         x = run.input
@@ -259,7 +260,7 @@ class Contrast(Rule):
     def propose(self, run: Any, count: int) -> None:
         """Fill ``run.total`` with the heads' averaged log-probabilities; train active heads."""
         self._show(run, 0, count, None)
-        self._normalize_input(run, count)
+        self.normalize_input(run, count)
         run.total[:count] = 0.0
         layers = run.layers[: run.last_active + 1]
         heads = sum("head" in layer.params for layer in layers)
@@ -283,7 +284,7 @@ class Contrast(Rule):
 
     def features(self, run: Any, count: int) -> Iterator[Any]:
         """As the base's, with the input and the layers normalised as in training."""
-        self._normalize_input(run, count)
+        self.normalize_input(run, count)
         x = run.input
         for layer in run.layers[: run.last_active + 1]:
             layer.forward(x, count)
@@ -299,7 +300,7 @@ class Contrast(Rule):
                 run.fetch_again(count)
             run.shown[:count] = label
             self._show(run, 0, count, run.shown)
-            self._normalize_input(run, count)
+            self.normalize_input(run, count)
             run.total[:count, label] = 0.0
             x = run.input
             layers = run.layers[: run.last_active + 1]

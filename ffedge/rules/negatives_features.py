@@ -218,7 +218,8 @@ class Generated(Negatives):
     negative is what it makes of a sample's activity with ``blur`` of multiplicative noise on it,
     plus ``noise`` on every feature (both standard deviations, 0 to 10).
 
-    gain: how much faster the decoder learns, 0.001 to 1000. Needs all layers to learn at once
+    gain: how much faster than a normalised least-mean-squares step at the recipe's rate the decoder
+    learns, 0.001 to 1000. Needs all layers to learn at once
     (schedule sweep).
     """
 
@@ -242,9 +243,10 @@ class Generated(Negatives):
         return {"decoder": TensorSpec((width, network.features, PANEL), "float32")}
 
     def workspace(self, network: Network, batch: int) -> dict[str, TensorSpec]:
-        """What is decoded, and its errors."""
+        """The last layer's activity, what is decoded, and its errors."""
         features = network.features
         return {
+            "hidden": TensorSpec((panels(network.hidden[-1]), batch, PANEL), "float32"),
             "decoded": TensorSpec((batch, features), "float32"),
             "decoder_errors": TensorSpec((panels(features), batch, PANEL), "float32"),
         }
@@ -259,23 +261,27 @@ class Generated(Negatives):
 
     def make(self, run: Any, count: int) -> None:
         """One pass; the decoder learns; then what it makes of the disturbed activity."""
-        *_, layer = run.network.rule.features(run, count)
-        decoder = layer.params["decoder"]
-        run.decoded[:count] = 0.0
-        heads.add_scores(layer.out, count, decoder, run.decoded)
-        scale = np.float32(self.gain * layer.delta_rate())
+        *_, top = run.network.rule.features(run, count)
+        hidden, decoder = run.hidden, top.params["decoder"]
+        # The input's bytes have gone to the layers above, and will again.
+        hidden[:, :count] = top.out[:, :count]
+        run.fetch_again(count)
+        run.network.rule.normalize_input(run, count)
+        self._decode(run, count, decoder)
+        scale = np.float32(self.gain * top.delta_rate() / top.width)
         negatives.decoder_errors(run.input, count, run.decoded, scale, run.decoder_errors)
-        layer.step("decoder", run.decoder_errors, count, layer.out)
+        top.step("decoder", run.decoder_errors, count, hidden)
+        seed, seen = _seed_of(run), run.samples_seen
         if self.blur:
-            negatives.disturb(
-                layer.out, count, np.float32(self.blur), _seed_of(run), run.samples_seen
-            )
-            run.decoded[:count] = 0.0
-            heads.add_scores(layer.out, count, decoder, run.decoded)
+            negatives.disturb(hidden, count, np.float32(self.blur), seed, seen)
+            self._decode(run, count, decoder)
         noise = np.float32(self.noise)
-        negatives.write_decoded(
-            run.decoded, count, noise, _seed_of(run) ^ 1, run.samples_seen, run.input
-        )
+        negatives.write_decoded(run.decoded, count, noise, seed ^ 1, seen, run.input)
+
+    @staticmethod
+    def _decode(run: Any, count: int, decoder: Any) -> None:
+        run.decoded[:count] = 0.0
+        heads.add_scores(run.hidden, count, decoder, run.decoded)
 
 
 NEGATIVES.update({
