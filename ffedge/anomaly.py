@@ -17,7 +17,7 @@ from .optimizers import Optimizer, named_optimizer
 from .parameters import Parameters
 from .predict import Predictor
 from .recipe import Recipe
-from .rules import Contrast, Corrupted, Rule
+from .rules import Contrast, Corrupted, Rule, SumOfSquares
 from .sources import from_features
 from .units import parse_bytes
 from .unlabelled import pretrain, set_threshold, threshold_of
@@ -26,12 +26,15 @@ Array = np.ndarray[Any, Any]
 
 
 def default_rule() -> Contrast:
-    """Normal samples against the same with noise, an offset, and values of other samples in them.
+    """Constraints that normal samples keep: activity is low on them and high on broken ones.
 
-    A sample's own magnitude counts. See ``tools/reproduce_unsupervised.py`` for how it was chosen.
+    Broken are the same samples with noise, an offset, and values of others in them. A sample's own
+    magnitude counts, so that what lies far outside breaks more. See
+    ``tools/reproduce_unsupervised.py`` for how it was chosen.
     """
     negatives = Corrupted(shuffled=0.3, noise=0.5, offset=2.0)
-    return Contrast(negatives=negatives, label=None, normalize=False)
+    goodness = SumOfSquares(minimise=True)
+    return Contrast(goodness, negatives=negatives, label=None, normalize=False)
 
 
 class FFAnomalyDetector(Parameters):
@@ -40,7 +43,8 @@ class FFAnomalyDetector(Parameters):
     Layers learn to tell samples from broken ones made of them; the score is their goodness.
     The methods are scikit-learn's for outlier detectors, which it does not need.
 
-    hidden_layer_sizes: widths of the hidden layers, each at least 1.
+    hidden_layer_sizes: widths of the hidden layers, each at least 1. Of several, the first is not
+    read: a single one, whose input is not normalised, knows a sample's magnitude best.
     rule: one that learns without labels; None: ``default_rule()``.
     contamination: share of the training samples that lie below the threshold, 0 to 0.5.
     optimizer, learning_rate, max_iter, batch_size, scaling, max_memory, random_state: as in
@@ -61,7 +65,7 @@ class FFAnomalyDetector(Parameters):
 
     def __init__(
         self,
-        hidden_layer_sizes: Sequence[int] = (64, 64),
+        hidden_layer_sizes: Sequence[int] = (128,),
         *,
         rule: Rule | None = None,
         contamination: float = 0.01,

@@ -145,7 +145,9 @@ def test_delta_is_the_threshold_losss_finite_difference_on_both_kinds_of_rows(ne
         assert_layer_descends(record, own, loss, 1e-4)
 
 
-@pytest.mark.parametrize("negatives", KINDS, ids=repr)
+@pytest.mark.parametrize(
+    "negatives", [Hybrid(), Corrupted(), Mixed(), OtherSample(), Generated()], ids=repr
+)
 def test_training_tells_samples_from_their_negatives(negatives):
     random = np.random.default_rng(0)
     trainer = small_trainer(contrast(negatives), 20, (64,), 1, batch=20, epochs=150, shuffle=True)
@@ -156,10 +158,8 @@ def test_training_tells_samples_from_their_negatives(negatives):
 
     progress = list(trainer.train(data, tick=1e9))
 
-    # Masks of few cells often name one sample throughout; good rebuilding cannot be told at all.
-    hard = isinstance(negatives, Generated) or negatives == Hybrid((4, 5), blurs=2)
-    assert progress[-1].accuracy > (0.4 if hard else 0.7)
-    assert progress[-1].loss < progress[0].loss
+    # The better a decoder rebuilds, the less there is to tell.
+    assert progress[-1].accuracy > (0.55 if isinstance(negatives, Generated) else 0.7)
     assert_params_are_padded_with_zeros(trainer)
     assert trainer.measured_bytes == trainer.plan.peak
 
