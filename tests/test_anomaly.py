@@ -37,7 +37,7 @@ def test_normal_samples_score_higher_than_broken_ones(fitted):
     good, bad = fitted.score_samples(normal_data(200, 2)), fitted.score_samples(broken_data())
 
     # The share of pairs in the right order: the area under the ROC curve.
-    assert np.mean(good[:, None] > bad[None]) > 0.9
+    assert np.mean(good[:, None] > bad[None]) > 0.85
 
 
 def test_predictions_are_plus_and_minus_one_by_the_sign_of_the_decision(fitted):

@@ -5,6 +5,10 @@ label          int64 or string (N,)   the class of the largest goodness, ties to
 probabilities  float32 (N, C)         rows sum to 1
 goodness       float32 (N, C)         ``Predictor.scores``: for thresholds of one's own; of an
                                       int8 model, its integers rounded to float32
+
+A model that learned without labels gives nothing but
+
+score          float32 (N, 1)         how normal a sample is: ``Predictor.scores``
 """
 
 from __future__ import annotations
