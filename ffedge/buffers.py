@@ -12,6 +12,7 @@ from .kernels.simd import PANELS, ROWS
 from .layers import activity
 from .network import Network
 from .plan import END, Need, Plan, place
+from .reading import Reading, default_reading
 from .recipe import Recipe
 from .replay import replay_needs
 from .scaling import Scaler
@@ -108,14 +109,16 @@ def _step_needs(network: Network, batch: int, rows: int, stages: Sequence[int]) 
     """
     always = (min(stages), END)
     depth = len(network.layers)
-    spec = activity(network.layers[0].input_shape, rows)
+    spec = activity((network.input_width,), network.rule.input_rows(rows))
     yield Need("input", spec, "activations", always, phases=(0, 1))
     for i, layer in enumerate(network.layers):
         # Read once more by the layer above, then dead.
         phases = (i + 1, min(i + 2, depth))
         spec = activity(layer.output_shape, rows)
         yield Need(f"layer{i}.out", spec, "activations", (stages[i], END), phases)
-    widest = max(network.classes, *(layer.in_features for layer in network.layers))
+    # A rule's own weights may take in more than any layer's.
+    specs = [spec for i in range(depth) for spec in parameters(network, i).values()]
+    widest = max(network.classes, *(spec.shape[1] for spec in specs))
     workspace = {
         "index": TensorSpec((widest,), "int32"),
         "offset": TensorSpec((widest,), "int64"),
@@ -220,6 +223,17 @@ def check_training(
     checkpoint: bool = False,
 ) -> None:  # fmt: skip
     """Raise ConfigError for what cannot be trained, whatever the memory."""
+    rule = network.rule
+    if rule.no_layerwise and recipe.schedule == "layerwise":
+        raise ConfigError(
+            f"plan_training: expected schedule sweep for the rule {rule.name}, "
+            f"{rule.no_layerwise}, got layerwise"
+        )
+    if rule.no_streaming and streaming is not None:
+        raise ConfigError(
+            f"plan_training: expected all layers in memory for the rule {rule.name}, "
+            f"{rule.no_streaming}, got some on disk; name a larger budget or narrow the layers"
+        )
     if network.precision == "int8" and recipe.optimizer.state:
         raise ConfigError(
             f"plan_training: expected the optimiser sgd in int8, got {recipe.optimizer.name}; "
@@ -242,6 +256,11 @@ def check_training(
         )
     if streaming is not None:
         streaming.check(network)
+        if streaming.outputs and recipe.shift:
+            raise ConfigError(
+                "plan_training: expected shift 0 where outputs are kept on disk, which are of "
+                f"samples as they are, got {recipe.shift!r}"
+            )
         if checkpoint:
             raise ConfigError(
                 "plan_training: expected all layers in memory where checkpoints are kept, got some "
@@ -252,6 +271,11 @@ def check_training(
                 "plan_training: expected one thread where layers are streamed from disk, got two; "
                 "leave --threads out"
             )
+        if streaming.outputs and not all(layer.activation.nonnegative for layer in network.layers):
+            raise ConfigError(
+                "plan_training: expected activations that are never below 0 where outputs are "
+                "kept on disk in bytes 0 to 255, got leaky; leave --outputs-on-disk out"
+            )
         if streaming.outputs and recipe.schedule != "layerwise":
             raise ConfigError(
                 "plan_training: expected schedule layerwise where outputs are kept on disk, got "
@@ -259,10 +283,13 @@ def check_training(
             )
 
 
-def plan_prediction(network: Network, batch: int, budget: int | None = None) -> Plan:
+def plan_prediction(
+    network: Network, batch: int, budget: int | None = None, reading: Reading | None = None
+) -> Plan:
     """Every buffer that prediction in batches of ``batch`` samples needs.
 
-    Raises BudgetError as ``plan_training``, ConfigError for a batch below 1.
+    reading: how the network is read out; None: by ``default_reading``. Raises BudgetError as
+    ``plan_training``, ConfigError for a batch below 1.
     """
     if batch < 1:
         raise ConfigError(f"plan_prediction: expected a batch of at least 1 sample, got {batch}")
@@ -270,8 +297,10 @@ def plan_prediction(network: Network, batch: int, budget: int | None = None) -> 
     if network.precision == "int8":
         step = buffers_int8.step_needs(network, batch, stages)
     else:
-        step = _step_needs(network, batch, batch, stages)
-    plan = place([*model_needs(network), *step])
+        step = _step_needs(network, batch, batch * network.rule.rows_per_score, stages)
+    own = (reading or default_reading(network)).workspace(network, batch)
+    read = (Need(f"reading.{name}", spec, "workspace") for name, spec in own.items())
+    plan = place([*model_needs(network), *step, *read])
     if budget is not None:
         plan.check(budget, "Lower the batch size (--batch-size).")
     return plan

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .activations import RELU, Activation
 from .buffers import plan_training
 from .errors import BudgetError, ConfigError
 from .network import Network
@@ -88,7 +89,7 @@ def choose_optimizer(
 
 def choose_hidden(
     features: int, classes: int, rule: Rule, recipe: Recipe, budget: int | None,
-    precision: str = "float32", input_parts: int = 1,
+    precision: str = "float32", input_parts: int = 1, activation: Activation = RELU,
 ) -> tuple[int, ...]:  # fmt: skip
     """Two equal hidden layers: the widest of ``WIDTHS`` whose plan fits the budget.
 
@@ -101,7 +102,7 @@ def choose_hidden(
         try:
             network = Network.dense(
                 features, (width, width), classes, rule,
-                precision=precision, input_parts=input_parts,
+                precision=precision, input_parts=input_parts, activations=activation,
             )  # fmt: skip
             plan_training(network, recipe, budget)
         except (BudgetError, ConfigError) as error:

@@ -176,13 +176,7 @@ def _first(data: Dataset, most: int) -> Dataset:
 def _tiny(choice: Choice) -> Network:
     """Three layers, or two where there are no more: all ways of keeping one find a place."""
     network = choice.network
-    width = max(33, network.classes)
-    hidden = (width,) * min(3, len(network.layers))
-    return Network.dense(
-        network.features, hidden, network.classes, network.rule,
-        normalize_input=network.normalize_input, precision=network.precision,
-        input_parts=network.input_parts,
-    )  # fmt: skip
+    return network.small(max(33, network.classes), min(3, len(network.layers)))
 
 
 def _tiny_streaming(choice: Choice, network: Network) -> Streaming | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 
+from .activations import Activation, activation_of
 from .checks import (
     NotFitted,
     check_features,
@@ -27,6 +29,7 @@ from .defaults import (
 )
 from .drift import Drift, DriftWatch
 from .errors import CheckpointError, ConfigError, DataError
+from .fields import Fields
 from .model import Model
 from .model_file import load_model, save_model
 from .network import Network
@@ -35,6 +38,7 @@ from .optimizers import Optimizer, named_optimizer
 from .predict import score_rows
 from .recipe import Recipe
 from .rules import Headed, Rule, named_rule
+from .shifts import Shift, check_shape, grid_of
 from .sources import Dataset, from_arrays
 from .trainer import Trainer
 from .units import parse_bytes
@@ -52,6 +56,10 @@ class FFClassifier(Online):
     such as "scff", first trains the layers without labels, then a head, ``max_iter`` passes each.
     precision: "float32", or "int8": weights, activations and updates in 8 bits, the same bits
     on every machine; rules readout, group and group-mean.
+    activation: None (what the rule prefers: "relu", of "scff" "standout"), "relu", "leaky",
+    "triangle", "standout", "student-t", an object of ``ffedge.activations``, or
+    a sequence of these, one a layer. Anything but "relu" is float32 only.
+    fields: None, or one ``ffedge.fields.Fields`` (or None) a layer: which inputs its units see.
     optimizer: "auto" (Adam; in int8 SGD, the only one there), "adam", "momentum", "sgd", or one
     of ``ffedge.optimizers`` with options.
     learning_rate: None takes the optimiser's own default.
@@ -62,6 +70,9 @@ class FFClassifier(Online):
     scaling: "auto", "standard", "global", "shifted" or "none"; see ``ffedge.scaling``.
     max_memory: budget for all training buffers, in bytes or as "512KiB"; BudgetError beforehand
     if the plan does not fit.
+    shift: pixels or steps by which ``fit`` moves a sample at most, each way and anew every time,
+    see ``ffedge.shifts``. Needs feature_shape, the shape that a row of X was flattened from:
+    (height, width), (height, width, channels), or (steps, channels) with a shift such as (1, 0).
     replay: samples kept of what was learned, each class its share, and learned again beside new
     ones by ``partial_fit`` and ``learn_one``: as many as fit into the batch. Their bytes are in
     the plan, one a feature for uint8 data and four else. 0 keeps none.
@@ -88,6 +99,8 @@ class FFClassifier(Online):
         *,
         rule: str | Rule = "readout",
         precision: str = "float32",
+        activation: str | Activation | Sequence[str | Activation] | None = None,
+        fields: Sequence[Fields | None] | None = None,
         optimizer: str | Optimizer = "auto",
         learning_rate: float | None = None,
         max_iter: int | None = None,
@@ -95,6 +108,8 @@ class FFClassifier(Online):
         schedule: str = "sweep",
         scaling: str = "auto",
         max_memory: int | str | None = None,
+        shift: Shift = 0,
+        feature_shape: Sequence[int] | None = None,
         replay: int = 0,
         on_drift: Callable[[Drift], Any] | None = None,
         drift_signal: str = "goodness",
@@ -105,6 +120,8 @@ class FFClassifier(Online):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.rule = rule
         self.precision = precision
+        self.activation = activation
+        self.fields = fields
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.max_iter = max_iter
@@ -112,12 +129,16 @@ class FFClassifier(Online):
         self.schedule = schedule
         self.scaling = scaling
         self.max_memory = max_memory
+        self.shift = shift
+        self.feature_shape = feature_shape
         self.replay = replay
         self.on_drift = on_drift
         self.drift_signal = drift_signal
         self.shuffle = shuffle
         self.warm_start = warm_start
         self.random_state = random_state
+
+    _shape: tuple[int, ...]
 
     # Training
 
@@ -131,7 +152,12 @@ class FFClassifier(Online):
         self._columns = None
         codes, classes = check_labels(y, len(X))
         data = from_arrays(X, codes, classes=range(len(classes)))
+        if self.feature_shape is not None:
+            self._shape = check_shape(self.feature_shape, data.width)
+            data = replace(data, feature_shape=self._shape)
         recipe = self._recipe(data)
+        if recipe.shift:
+            grid_of(recipe.shift, data.feature_shape)
         parts = choose_parts(data, recipe.scaling) if self.precision == "int8" else 1
         network = self._network(data.width, len(classes), parts)
         old = getattr(self, "_trainer", None)
@@ -168,7 +194,7 @@ class FFClassifier(Online):
         self.classes_ = classes
         self.plan_ = self._trainer.plan
         if math.prod(getattr(self, "_shape", (0,))) != network.features:
-            self._shape: tuple[int, ...] = (network.features,)
+            self._shape = (network.features,)
         self.__dict__.pop("_sample", None)
         self.drift_: Drift | None = None
         self._watch = DriftWatch()
@@ -191,8 +217,22 @@ class FFClassifier(Online):
     def _network(self, features: int, classes: int, input_parts: int) -> Network:
         return Network.dense(
             features, widths_of(self.hidden_layer_sizes), classes, self._rule(),
-            precision=self.precision, input_parts=input_parts,
+            precision=self.precision, input_parts=input_parts, activations=self._activations(),
+            fields=self.fields,
         )  # fmt: skip
+
+    def _activations(self) -> Activation | list[Activation]:
+        given = self.activation
+        if given is None:
+            return self._rule().activation
+        if isinstance(given, str | Activation):
+            return activation_of(given)
+        if not isinstance(given, Sequence):
+            raise ConfigError(
+                f"FFClassifier: expected activation a name, an Activation or a sequence of them, "
+                f"got {given!r:.60}"
+            )
+        return [activation_of(each) for each in given]
 
     def _recipe(self, data: Dataset) -> Recipe:
         size = self.batch_size
@@ -228,6 +268,7 @@ class FFClassifier(Online):
             optimizer=optimizer, batch_size=size,
             epochs=whole("max_iter", epochs), schedule="sweep" if stream else self.schedule,
             scaling=scaling, shuffle=bool(self.shuffle), stream=stream,
+            shift=0 if stream else self.shift,
             replay=whole("replay", self.replay), replay_dtype=stored_as(dtype),
             seed=seed_of(self.random_state),
         )  # fmt: skip
@@ -303,9 +344,12 @@ class FFClassifier(Online):
             raise CheckpointError(f"{os.fspath(path)}: {error}") from None
         self = cls(
             model.network.hidden, rule=model.network.rule, precision=model.precision,
+            activation=_shortest([layer.activation for layer in model.network.layers]),
+            fields=_or_none([layer.fields for layer in model.network.layers]),
             optimizer=recipe.optimizer,
             batch_size=recipe.batch_size, schedule=recipe.schedule, scaling=recipe.scaling,
             replay=recipe.replay, shuffle=recipe.shuffle, random_state=recipe.seed,
+            shift=recipe.shift, feature_shape=model.feature_shape if recipe.shift else None,
         )  # fmt: skip
         self._resume(model.network, model.params, recipe, np.asarray(model.classes))
         self.n_features_in_ = model.network.features
@@ -313,3 +357,13 @@ class FFClassifier(Online):
         if model.feature_names is not None:
             self.feature_names_in_ = np.asarray(model.feature_names, dtype=object)
         return self
+
+
+def _shortest(activations: list[Activation]) -> Activation | list[Activation]:
+    """One activation where all layers have the same."""
+    return activations[0] if len(set(activations)) == 1 else activations
+
+
+def _or_none(fields: list[Fields | None]) -> list[Fields | None] | None:
+    """None where no layer has any."""
+    return fields if any(fields) else None

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from .buffers_int8 import padded
+from .fetching import choose
 from .network import Network
-from .run import choose
 from .run_int8 import AnyRun, Int8Run
 from .sources import Dataset
 from .training_file import TrainingFile
@@ -44,7 +44,7 @@ class KeptOutputs:
             self.fetch(first, count, None)
             x = run.input if self.layer is None else run.layers[self.layer].out
             run.layers[layer].forward(x, count)
-            run.layers[layer].normalize(count)
+            run.network.rule.hand_on(run.layers[layer], count)
             rows = self._rows_of(layer, count)
             for n in range(count):
                 self._file.write(self._start + (first + n) * self._stride, [rows[n].data])

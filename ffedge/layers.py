@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 
 from .activations import Activation, ReLU
 from .errors import ConfigError
+from .fields import Fields
 from .kernels.int8.input import INPUT_EXP
 from .tensor import PANEL, TensorSpec, panels
+
+Array = np.ndarray[Any, Any]
 
 #: Largest fan-in: 127 * 127 * 131,071 + 2**24 still fits the int8 kernels' int32 sums.
 MAX_INPUTS = 131_071
@@ -70,7 +76,8 @@ class Dense:
     """A fully connected layer. Holds sizes, never arrays.
 
     in_features, out_features: width in neurons, at least 1; in_features at most 131,071.
-    activation: one of ``ffedge.activations``.
+    activation: one of ``ffedge.activations``. fields: which inputs each unit sees, ``Fields``;
+    None: all.
     Raises ConfigError if a width lies outside its range.
 
     >>> Dense(784, 128).params()["weight"].nbytes
@@ -80,6 +87,7 @@ class Dense:
     in_features: int
     out_features: int
     activation: Activation = field(default_factory=ReLU)
+    fields: Fields | None = None
 
     def __post_init__(self) -> None:
         for name, width in (("in_features", self.in_features), ("out_features", self.out_features)):
@@ -90,6 +98,18 @@ class Dense:
                 f"Dense: expected in_features <= {MAX_INPUTS:,}, got {self.in_features:,}; "
                 "reduce the input first, for instance by averaging neighbours"
             )
+        if self.fields is not None:
+            self.fields.check(self.in_features, self.out_features)
+
+    @property
+    def fan_in(self) -> int:
+        """Inputs that one unit sees."""
+        return self.in_features if self.fields is None else self.fields.fan_in(self.in_features)
+
+    def clear(self, weight: Array, first: int = 0) -> None:
+        """Set weights outside the fields to zero; ``first``: panel at which ``weight`` begins."""
+        if self.fields is not None:
+            self.fields.clear(weight, self.out_features, first)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from .buffers import model_needs, parameters
 from .layers import forward_shift
 from .network import Network
+from .reading import Interval, Reading
 from .tensor import PANEL
 
 Array = np.ndarray[Any, Any]
@@ -24,6 +25,8 @@ class Model:
     trainer's arena are allowed (``copy`` makes them independent).
     classes: labels in code order, all str or all int. feature_shape: of one raw sample.
     training: how it came about (recipe, epochs, figures); free JSON for people to read.
+    reading: how it is read out where nothing else is said; None: all of it. ConfigError if the
+    network cannot be read so.
     """
 
     network: Network
@@ -32,6 +35,11 @@ class Model:
     feature_shape: tuple[int, ...]
     feature_names: tuple[str, ...] | None = None
     training: dict[str, Any] = field(default_factory=dict)
+    reading: Reading | None = None
+
+    def __post_init__(self) -> None:
+        if self.reading is not None:
+            self.reading.check(self.network)
 
     @property
     def precision(self) -> str:
@@ -48,20 +56,35 @@ class Model:
         params = {name: array.copy() for name, array in self.params.items()}
         return Model(
             self.network, params, self.classes, self.feature_shape, self.feature_names,
-            dict(self.training),
+            dict(self.training), self.reading,
         )  # fmt: skip
 
     def first_layers(self, count: int) -> Model:
-        """The model cut off above ``count`` layers, for a training that got no further."""
+        """The model cut off above ``count`` layers, for a training that got no further.
+
+        A read-out that needs those above is dropped.
+        """
         network = replace(self.network, layers=self.network.layers[:count])
+        reading = self.reading
+        if reading is not None and count < len(self.network.layers):
+            # Margins are for the layers there were.
+            reading = reading if reading.layers_needed(self.network) <= count else None
         if not self.params:
             # A description, whose arrays lie elsewhere.
-            return replace(self, network=network)
+            return replace(self, network=network, reading=reading)
         params = {
             need.name: self.params.get(need.name, np.zeros(need.spec.shape, need.spec.dtype))
             for need in model_needs(network)
         }
-        return replace(self, network=network, params=params)
+        return replace(self, network=network, params=params, reading=reading)
+
+    def trimmed(self) -> Model:
+        """The model without the layers that its read-out never runs."""
+        if self.reading is None:
+            return self
+        model = self.first_layers(self.reading.layers_needed(self.network))
+        whole = Interval(0, len(model.network.layers) - 1)
+        return replace(model, reading=None) if model.reading == whole else model
 
     def loud_padding(self) -> str | None:
         """The first parameter whose lanes beyond its layer's width are not silent, or None.

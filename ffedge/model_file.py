@@ -24,10 +24,12 @@ import numpy as np
 
 from .atomic import atomic_write
 from .buffers import model_needs
+from .described import describe, parse
 from .errors import CheckpointError
 from .model import Classes, Model
 from .network import Network
 from .plan import Need
+from .reading import READINGS, Reading
 
 FORMAT = 1
 
@@ -64,16 +66,17 @@ def header(model: Model, contents: Iterable[memoryview], room: int = 0) -> bytes
     contents: all bytes of the arrays in their order, in pieces of any size. The parameters of
     ``model`` are not looked at.
     """
-    description = json.dumps(
-        {
-            "format": FORMAT,
-            "network": model.network.describe(),
-            "classes": list(model.classes),
-            "feature_shape": list(model.feature_shape),
-            "feature_names": None if model.feature_names is None else list(model.feature_names),
-            "training": model.training,
-        }
-    )
+    about = {
+        "format": FORMAT,
+        "network": model.network.describe(),
+        "classes": list(model.classes),
+        "feature_shape": list(model.feature_shape),
+        "feature_names": None if model.feature_names is None else list(model.feature_names),
+        "training": model.training,
+    }
+    if model.reading is not None:
+        about["reading"] = describe(model.reading)
+    description = json.dumps(about)
     checksum = _checksum(description, contents)
     entries: dict[str, Any] = {"__metadata__": {"ffedge": description, "crc32": checksum}}
     offset = 0
@@ -137,6 +140,7 @@ def _read(file: BinaryIO, size: int, name: str) -> Model:
         if names is not None:
             names = tuple(_text(column) for column in names)
         training = _parse_training(metadata["training"])
+        reading = _parse_reading(metadata.get("reading"), network)
     except (LookupError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{name}: expected a complete model description, got {error!s:.300}; "
@@ -174,7 +178,7 @@ def _read(file: BinaryIO, size: int, name: str) -> Model:
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise CheckpointError(f"{name}: expected finite numbers in {key}, got NaN or infinity")
         params[key] = array
-    model = Model(network, params, classes, shape, names, training)
+    model = Model(network, params, classes, shape, names, training, reading)
     loud = model.loud_padding()
     if loud is not None:
         raise CheckpointError(
@@ -267,6 +271,15 @@ def _parse_training(about: Any, depth: int = 32) -> dict[str, Any]:
         if depth == 0:
             raise ValueError("training figures that are nested too deeply")
     return about
+
+
+def _parse_reading(description: Any, network: Network) -> Reading | None:
+    """How the model is read out, if its file says so."""
+    if description is None:
+        return None
+    reading: Reading = parse(description, READINGS)
+    reading.check(network)
+    return reading
 
 
 def _offset(value: Any) -> int:

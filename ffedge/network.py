@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
 
-from .activations import ACTIVATIONS, Activation, ReLU
+from .activations import ACTIVATIONS, RELU, Activation
 from .described import describe, parse
 from .errors import ConfigError
+from .fields import Fields
 from .layers import PRECISIONS, Dense
 from .rules import RULES, Readout, Rule
 
 #: More layers are refused in a description from a file.
 MAX_LAYERS = 65_536
 
-RELU = ReLU()
+_FIELDS = {"fields": Fields}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Network:
                     f"Network: expected layer {i} to take the {math.prod(below.output_shape)} "
                     f"outputs of layer {i - 1}, got an input of {math.prod(layer.input_shape)}"
                 )
+        self._check_fields()
         if self.features < 1:
             raise ConfigError(
                 f"Network: expected layer 0 to take more than the rule's "
@@ -78,6 +80,23 @@ class Network:
                 raise ConfigError(
                     f"Network: expected the activation relu in layer {i}, whose derivative the "
                     f"rule {self.rule.name} has built in, got {layer.activation.name}"
+                )
+
+    def _check_fields(self) -> None:
+        for i, layer in enumerate(self.layers):
+            if layer.fields is None:
+                continue
+            inputs = self.features if i == 0 else layer.in_features
+            if layer.fields.inputs != inputs:
+                raise ConfigError(
+                    f"Network: expected a grid of {inputs:,} inputs in the fields of layer {i}, "
+                    f"got {layer.fields.inputs:,}: {layer.fields.grid} with depth "
+                    f"{layer.fields.depth}"
+                )
+            if self.precision != "float32":
+                raise ConfigError(
+                    f"Network: expected no receptive fields in int8, got some in layer {i}; its "
+                    "update kernels have no step that keeps weights at zero"
                 )
 
     def _check_form(self) -> None:
@@ -122,10 +141,12 @@ class Network:
         precision: str = "float32",
         input_parts: int = 1,
         activations: Activation | Sequence[Activation] | None = None,
+        fields: Sequence[Fields | None] | None = None,
     ) -> Network:
         """Fully connected layers of the given widths; label inputs and parts are added.
 
-        activations: of every layer, or one for each; None: those that the rule prefers.
+        activations: of every layer, or one for each; None: what the rule prefers. fields: one for
+        each layer, or None.
         """
         rule = Readout() if rule is None else rule
         activations = rule.activation if activations is None else activations
@@ -134,17 +155,50 @@ class Network:
             raise ConfigError(
                 f"Network: expected an activation for each of {len(hidden)} layers, got {len(each)}"
             )
-        widths = [features * input_parts + rule.label_inputs(classes), *hidden]
+        seen = [None] * len(hidden) if fields is None else fields
+        if len(seen) != len(hidden):
+            raise ConfigError(
+                f"Network: expected fields (or None) for each of {len(hidden)} layers, got "
+                f"{len(seen)}"
+            )
+        width = features * input_parts + rule.label_inputs(classes)
+        widths = [rule.inputs(width), *hidden]
         layers = tuple(
-            Dense(a, b, kind) for (a, b), kind in zip(pairwise(widths), each, strict=True)
+            Dense(a, b, kind, own)
+            for (a, b), kind, own in zip(pairwise(widths), each, seen, strict=True)
         )
         return cls(layers, classes, rule, normalize_input, precision, input_parts)
+
+    def small(self, width: int, count: int) -> Network:
+        """``count`` layers of ``width`` units that run the same kernels as these; to warm them up.
+
+        More layers where there are more kinds of activation, wider where the rule asks for it.
+        """
+        width = self.rule.fitting_width(width)
+        kinds = list({type(layer.activation): layer.activation for layer in self.layers}.values())
+        count = max(count, len(kinds))
+        fields = None
+        if any(layer.fields is not None for layer in self.layers):
+            # One window that sees everything.
+            sides = [self.features] + [width] * (count - 1)
+            fields = [Fields((side,), (side,), (1,)) for side in sides]
+        return Network.dense(
+            self.features, [width] * count, self.classes, self.rule,
+            normalize_input=self.normalize_input, precision=self.precision,
+            input_parts=self.input_parts,
+            activations=[kinds[i % len(kinds)] for i in range(count)], fields=fields,
+        )  # fmt: skip
 
     @property
     def features(self) -> int:
         """Width of a sample: label inputs not counted, parts counted once."""
-        inputs = math.prod(self.layers[0].input_shape) - self.rule.label_inputs(self.classes)
+        inputs = self.input_width - self.rule.label_inputs(self.classes)
         return inputs // self.input_parts
+
+    @property
+    def input_width(self) -> int:
+        """Width of what is brought in for one sample: features, in parts, and label inputs."""
+        return self.rule.input_width(math.prod(self.layers[0].input_shape))
 
     @property
     def score_exponent(self) -> int:
@@ -176,6 +230,23 @@ class Network:
         ]
         return "-".join(parts)
 
+    @property
+    def products(self) -> int:
+        """Multiply-adds of one sample's way through all layers: the number of weights."""
+        return sum(math.prod(layer.input_shape) * layer.out_features for layer in self.layers)
+
+    @property
+    def training_work(self) -> int:
+        """Multiply-adds per sample in training, see ``rules.base.Work``."""
+        work = self.rule.work(self)
+        return (work.forward + work.update) * self.products + work.extra_training
+
+    @property
+    def prediction_work(self) -> int:
+        """Multiply-adds per sample in prediction."""
+        work = self.rule.work(self)
+        return work.predict * self.products + work.extra_prediction
+
     def describe(self) -> dict[str, Any]:
         """A description made of JSON types; ``Network.parse`` reads it."""
         description = {
@@ -189,6 +260,10 @@ class Network:
         }
         if any(layer.activation != RELU for layer in self.layers):
             description["activations"] = [describe(layer.activation) for layer in self.layers]
+        if any(layer.fields is not None for layer in self.layers):
+            description["fields"] = [
+                None if layer.fields is None else describe(layer.fields) for layer in self.layers
+            ]
         return description
 
     @classmethod
@@ -203,11 +278,13 @@ class Network:
             if len(hidden) > MAX_LAYERS:
                 raise ConfigError(f"expected at most {MAX_LAYERS:,} layers, got {len(hidden):,}")
             given = description.get("activations", [describe(RELU)] * len(hidden))
+            fields = description.get("fields", [None] * len(hidden))
             return cls.dense(
                 _whole(description["features"]), hidden, _whole(description["classes"]), rule,
                 normalize_input=bool(description["normalize_input"]),
                 precision=description["precision"], input_parts=_whole(description["input_parts"]),
                 activations=[parse(each, ACTIVATIONS) for each in given],
+                fields=[None if each is None else parse(each, _FIELDS) for each in fields],
             )  # fmt: skip
         except ConfigError as error:
             # What stood there may be long, and the words quote it.

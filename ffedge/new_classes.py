@@ -11,7 +11,7 @@ from .buffers import plan_training
 from .errors import ConfigError
 from .network import Network
 from .plan import END, Need
-from .rules import Readout
+from .rules import FastWeights, Readout, word_for
 from .trainer import Trainer
 
 Array = np.ndarray[Any, Any]
@@ -23,15 +23,22 @@ _PER_CLASS = {"readout": (1, 0), "counts": (1, 1)}
 def check_growing(network: Network) -> None:
     """Raise ConfigError where new classes would change what the network says of the old ones."""
     rule = network.rule
-    if isinstance(rule, Readout) and not rule.frozen:
+    if not all(layer.activation.nonnegative for layer in network.layers):
+        raise ConfigError(
+            "add_classes: expected activations that are never below 0, so that a new class scores "
+            "below the old ones at first, got leaky; train a new model with all classes"
+        )
+    if isinstance(rule, FastWeights) or (isinstance(rule, Readout) and not rule.frozen):
         return
+    name = word_for(rule)
     why = {
         "readout": "whose frozen readout is drawn for all classes at once",
         "group": "whose units are divided among the classes it began with",
         "hinton": "whose first layer takes in one label input for each class it began with",
-    }[rule.name]
+        "top-down": "whose last layer takes in one label input for each class it began with",
+    }.get(name, "whose parameters are made for the classes it began with")
     raise ConfigError(
-        f"add_classes: expected the rule readout, got {rule.name}, {why}; train a new model with "
+        f"add_classes: expected the rule readout, got {name}, {why}; train a new model with "
         "all classes, or use rule='readout'"
     )
 

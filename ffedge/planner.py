@@ -122,7 +122,9 @@ def choose(
     """
     asked, pace = recipes[0], pace or Pace()
     check_training(network, asked)
-    stream = stream and not checkpoint
+    if network.rule.no_layerwise:
+        recipes = [recipe for recipe in recipes if recipe.schedule != "layerwise"]
+    stream = stream and not checkpoint and not network.rule.no_streaming
     if budget is None:
         plan = plan_training(network, asked, checkpoint=checkpoint)
         return Choice(
@@ -205,7 +207,8 @@ def _fitting(
     if not stream or recipe.threads > 1:
         return
     layerwise = recipe.schedule == "layerwise"
-    keep = outputs and layerwise and network.rule.rows_per_sample == 1
+    bytes_hold_it = all(layer.activation.nonnegative for layer in network.layers)
+    keep = outputs and layerwise and bytes_hold_it and network.rule.rows_per_sample == 1
     for ahead, behind in ((True, True), (True, False), (False, False)):
         if behind and layerwise:
             # A layer that has learned is never written.

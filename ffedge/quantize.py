@@ -57,6 +57,8 @@ def quantize(model: Model, calibration: Dataset) -> tuple[Model, QuantizeReport]
     target = Network.dense(
         network.features, network.hidden, network.classes, network.rule,
         precision="int8", input_parts=parts,
+        activations=[layer.activation for layer in network.layers],
+        fields=[layer.fields for layer in network.layers],
     )  # fmt: skip
     params, clipped = _convert(model, target)
     twin = replace(model, network=target, params=params)

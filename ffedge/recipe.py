@@ -8,6 +8,7 @@ from typing import Any
 from .errors import ConfigError
 from .optimizers import OPTIMIZERS, Adam, Optimizer
 from .scaling import check_kind
+from .shifts import Shift, check_shift
 
 #: "sweep": all layers learn from every batch. "layerwise": one layer to the end, then the next.
 SCHEDULES = ("sweep", "layerwise")
@@ -31,6 +32,8 @@ class Recipe:
     threads: 1, or 2 for a pipeline of two halves of the layers (int8, "sweep"): the same bits.
     replay: samples of a stream that are kept and learned again beside new ones, see
     ``ffedge.replay``; 0: none. They are stored as replay_dtype, "float32" or "uint8".
+    shift: pixels or steps by which a training sample is moved at most, each way and anew every
+    time, see ``ffedge.shifts``: of both axes, or (first axis, second axis); 0: none.
     seed: 0..2**32-1, of weights, shuffling and negative data.
     """
 
@@ -45,6 +48,7 @@ class Recipe:
     threads: int = 1
     replay: int = 0
     replay_dtype: str = "float32"
+    shift: Shift = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -93,6 +97,12 @@ class Recipe:
                 f"{self.replay_dtype!r}"
             )
         check_kind(self.scaling)
+        object.__setattr__(self, "shift", check_shift(self.shift))
+        if self.shift and self.stream:
+            raise ConfigError(
+                "Recipe: expected shift 0 for a stream, whose samples are learned as they come, "
+                f"got {self.shift!r}"
+            )
 
     def rate_factor(self, done: int, total: int) -> float:
         """Factor on the learning rate of update ``done`` (from 0) of ``total``."""
@@ -108,6 +118,10 @@ class Recipe:
         options = asdict(self)
         if not self.replay:
             del options["replay"], options["replay_dtype"]
+        if not self.shift:
+            del options["shift"]
+        elif isinstance(self.shift, tuple):
+            options["shift"] = list(self.shift)
         options["optimizer"] = {"name": self.optimizer.name, **asdict(self.optimizer)}
         return options
 

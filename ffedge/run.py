@@ -12,23 +12,19 @@ import numpy as np
 
 from .arena import Arena
 from .buffers import parameters
+from .fetching import ALL_ROWS, Fetched, bring, bring_batch, choose, grid_for
 from .kernels import activations, batch, dense, normalize, random
-from .network import RELU, Network
+from .network import Network
 from .optimizers import SGD
 from .recipe import Recipe
-from .scaling import LIMIT
 from .sources import Dataset
 from .streamer import Streamer
 from .streaming import bounds
 
 if TYPE_CHECKING:
-    from .run_int8 import Int8Run
+    pass
 
 Array = np.ndarray[Any, Any]
-
-_ALL_ROWS = np.empty(0, np.int32)
-_NO_LABELS = np.empty(0, np.int32)
-_LIMIT = np.float32(LIMIT)
 
 
 class Visits(Protocol):
@@ -56,17 +52,6 @@ def bound_params(arena: Arena, network: Network, index: int, suffix: str) -> dic
     return {name: arena[f"layer{index}.{name}{suffix}"] for name in parameters(network, index)}
 
 
-def choose(run: Run | Int8Run, data: Dataset, first: int, count: int, shuffle: int | None) -> Array:
-    """Put the numbers of samples first..first+count-1 (of permutation ``shuffle``) and their labels
-    into ``run.chosen`` and ``run.labels``; the data's own rows as the kernels take them.
-    """
-    subset = _ALL_ROWS if data.rows is None else data.rows
-    seed = 0 if shuffle is None else shuffle
-    batch.choose_rows(first, count, data.n_samples, seed, shuffle is not None, run.chosen)
-    batch.fetch_labels(data.labels, subset, run.chosen, count, run.labels)
-    return subset
-
-
 class LayerRun:
     """One layer with its arrays: parameters, activity, delta and optimiser state.
 
@@ -76,12 +61,12 @@ class LayerRun:
     def __init__(self, run: Run, index: int) -> None:
         arena, network, recipe = run.arena, run.network, run.recipe
         self.index = index
-        self.width = network.layers[index].out_features
-        self.inputs = network.layers[index].in_features
+        self._layer = network.layers[index]
+        self.width, self.inputs = self._layer.out_features, self._layer.in_features
         self._run = run
         self.bind()
         self.out, self.length = arena[f"layer{index}.out"], arena["length"]
-        self.activation = network.layers[index].activation
+        self.activation = self._layer.activation
         self.sums = self.out
         if recipe is not None and self.activation.keeps_sums:
             self.sums = arena[f"layer{index}.sums"]
@@ -116,16 +101,17 @@ class LayerRun:
 
     def _fill_weights(self, seed: int) -> None:
         random.fill_normal(seed, self.width, self._scale(), 0, self.weight)
+        self._layer.clear(self.weight)
 
     def _scale(self) -> np.float32:
-        return np.float32((1.0 / self.inputs) ** 0.5)
+        return np.float32((1.0 / self._layer.fan_in) ** 0.5)
 
     def forward(self, x: Array, rows: int) -> None:
         """``out = activation(x @ weight + bias)``."""
         run = self._run
         if run.visits is not None:
             run.visits.enter(self.index)
-        if self.activation == RELU:
+        if self.activation.rectifies:
             dense.dense_forward(x, rows, self.weight, self.bias, run.index, run.offset, self.out)
             return
         activations.dense_sums(x, rows, self.weight, self.bias, run.index, run.offset, self.out)
@@ -134,6 +120,10 @@ class LayerRun:
     def gate(self, rows: int) -> None:
         """Turn ``delta`` from an error by ``out`` (not yet normalised) into one by the sums."""
         self.activation.gate(self.delta, rows, self.width, self.out, self.sums)
+
+    def vote(self, rows: int) -> None:
+        """Add what the layer says about the classes to ``run.total``; see ``Rule.vote``."""
+        self._run.network.rule.vote(self._run, self, rows)
 
     def measure(self, rows: int) -> None:
         """``length`` = sum of squares of each row of ``out``."""
@@ -176,6 +166,7 @@ class LayerRun:
             assert run.ones is not None
             self.step("weight", x, rows, self.delta)
             self.step("bias", run.ones, rows, self.delta)
+        self._layer.clear(self.weight)
         self.updates += 1
 
     def begin_epoch(self) -> None:
@@ -202,6 +193,7 @@ class SlicedLayerRun(LayerRun):
         for number, (first, last) in enumerate(self._slices):
             window = self.weight[: last - first]
             random.fill_normal(seed, self.width, self._scale(), first, window)
+            self._layer.clear(window, first)
             self._streamer.made_slice(self.index, number)
 
     def forward(self, x: Array, rows: int) -> None:
@@ -209,15 +201,14 @@ class SlicedLayerRun(LayerRun):
         run = self._run
         assert run.visits is not None
         run.visits.enter(self.index)
-        rectifies = self.activation == RELU
-        product = dense.dense_forward if rectifies else activations.dense_sums
+        product = dense.dense_forward if self.activation.rectifies else activations.dense_sums
         for number, (first, last) in enumerate(self._slices):
             self._streamer.bring(number)
             product(
                 x, rows, self.weight[: last - first], self.bias[first:last],
                 run.index, run.offset, self.out[first:last],
             )  # fmt: skip
-        if not rectifies:
+        if not self.activation.rectifies:
             self.activation.apply(self.out, rows, self.width, self.sums)
 
     def update(self, x: Array, rows: int) -> None:
@@ -235,6 +226,7 @@ class SlicedLayerRun(LayerRun):
             else:
                 state = [array[: last - first] for array in self.state["weight"]]
                 optimizer.step(x, rows, delta, window, state, run, run.factor, self.updates + 1)
+            self._layer.clear(window, first)
         if not isinstance(optimizer, SGD):
             assert run.ones is not None
             self.step("bias", run.ones, rows, self.delta)
@@ -273,7 +265,7 @@ class Run:
         self.factor = 1.0
         self.seed = recipe.seed if recipe is not None else 0
         self.samples_seen = 0
-        self._fetched: tuple[Array, Array] = (_NO_LABELS, _ALL_ROWS)
+        self._fetched = Fetched(ALL_ROWS)
         for layer in self.layers:
             network.rule.begin(self, layer)
 
@@ -342,32 +334,36 @@ class Run:
         if self.visits is not None:
             self.visits.end()
 
-    def fetch(self, data: Dataset, first: int, count: int, *, shuffle: int | None = None) -> None:
-        """Bring samples first..first+count-1 (of permutation ``shuffle``) into the input."""
+    def fetch(
+        self, data: Dataset, first: int, count: int, *, shuffle: int | None = None,
+        moved: bool = False,
+    ) -> None:  # fmt: skip
+        """Bring samples first..first+count-1 (of permutation ``shuffle``) into the input.
+
+        moved: by up to the recipe's shift, where it has one; see ``ffedge.shifts``.
+        """
         if self.visits is not None:
             self.visits.begin()
-        subset = _ALL_ROWS if data.rows is None else data.rows
-        seed = 0 if shuffle is None else shuffle
-        batch.fetch_batch(
-            data.features, data.labels, subset, first, count, data.n_samples, seed,
-            shuffle is not None, self.mean, self.gain, _LIMIT,
-            self.chosen, self.labels, self.input,
-        )  # fmt: skip
-        self._fetched = (data.features, subset)
+        grid = grid_for(self, data, moved)
+        if grid is None:
+            self._fetched = bring_batch(self, data, first, count, shuffle)
+        else:
+            subset = choose(self, data, first, count, shuffle)
+            self._fetched = Fetched(data.features, subset, grid)
+            bring(self, self._fetched, count)
         self._normalize_input(count)
 
     def fetch_features(self, features: Array, first: int, count: int) -> None:
         """Bring rows first..first+count-1 of unlabelled data into the input."""
         batch.choose_rows(first, count, len(features), 0, False, self.chosen)
-        self._fetched = (features, _ALL_ROWS)
+        self._fetched = Fetched(features)
         self.fetch_again(count)
 
     def fetch_again(self, count: int) -> None:
-        """Bring the last fetched features into the input once more, for another pass."""
+        """Bring the last fetched features into the input once more, moved as they were."""
         if self.visits is not None:
             self.visits.begin()
-        features, subset = self._fetched
-        batch.fetch(features, subset, self.chosen, count, self.mean, self.gain, _LIMIT, self.input)
+        bring(self, self._fetched, count)
         self._normalize_input(count)
 
     def _normalize_input(self, count: int) -> None:

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .arena import Arena
+from .fetching import ALL_ROWS, choose, grid_for
 from .kernels import batch
 from .kernels.int8 import input as int8_input
-from .kernels.int8 import step
+from .kernels.int8 import shift as shifted
 from .network import Network, cut_of
 from .recipe import Recipe
-from .run import Run, Visits, choose
+from .run import Run, Visits
 from .run_int8_layer import Int8Layer, Lane, SlicedInt8Layer
 from .scales_int8 import constants
+from .shifts import STREAM, Grid
 from .sources import Dataset
 from .sources.residency import RowReader, row_reader
 from .streamer import Streamer
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     from .pipeline import Pipeline
 
 Array = np.ndarray[Any, Any]
-
-_ALL_ROWS = np.empty(0, np.int32)
 
 
 class Int8Run:
@@ -59,6 +59,8 @@ class Int8Run:
             for i in range(len(network.layers))
         ]
         self._pipeline: Pipeline | None = None
+        #: How the samples in hand move, None: they do not.
+        self._grid: Grid | None = None
         self._reader: RowReader | None = None
         #: Bytes that are free until the first layer's update.
         self._space = None if recipe is None else arena["layer0.xt"].reshape(-1)
@@ -100,10 +102,17 @@ class Int8Run:
         for name, values in constants(self.network).items():
             self.arena[name][:] = values
 
-    def fetch(self, data: Dataset, first: int, count: int, *, shuffle: int | None = None) -> None:
-        """Bring samples first..first+count-1 (of permutation ``shuffle``) into the input."""
+    def fetch(
+        self, data: Dataset, first: int, count: int, *, shuffle: int | None = None,
+        moved: bool = False,
+    ) -> None:  # fmt: skip
+        """Bring samples first..first+count-1 (of permutation ``shuffle``) into the input.
+
+        moved: by up to the recipe's shift, where it has one; see ``ffedge.shifts``.
+        """
         if self.visits is not None:
             self.visits.begin()
+        self._grid = grid_for(self, data, moved)
         subset = choose(self, data, first, count, shuffle)
         reader = self._reader_of(data) if shuffle is not None else None
         if reader is None:
@@ -116,7 +125,8 @@ class Int8Run:
         if self.visits is not None:
             self.visits.begin()
         batch.choose_rows(first, count, len(features), 0, False, self.chosen)
-        self._quantize(features, _ALL_ROWS, count)
+        self._grid = None
+        self._quantize(features, ALL_ROWS, count)
 
     def _reader_of(self, data: Dataset) -> RowReader | None:
         if self._space is None or data.storage != "mapped":
@@ -135,16 +145,22 @@ class Int8Run:
         batch.choose_rows(0, min(most, count), count, 0, False, self.chosen)
         for first in range(0, count, most):
             rows = reader.read(waiting[first : first + most], self._space)
-            int8_input.fetch(
-                rows, _ALL_ROWS, self.chosen, len(rows), self.mean, self.gain,
-                self.network.input_parts, self.input[first:] if first else self.input,
-            )  # fmt: skip
+            out = self.input[first:] if first else self.input
+            self._quantize(rows, ALL_ROWS, len(rows), first, out)
 
-    def _quantize(self, features: Array, subset: Array, count: int) -> None:
-        int8_input.fetch(
-            features, subset, self.chosen, count, self.mean, self.gain,
-            self.network.input_parts, self.input,
-        )  # fmt: skip
+    def _quantize(
+        self, features: Array, subset: Array, count: int, first: int = 0, out: Array | None = None
+    ) -> None:
+        """The ``chosen`` rows into ``out``, the input, as samples ``first`` and on of the fetch."""
+        out = self.input if out is None else out
+        scale = (self.mean, self.gain, self.network.input_parts)
+        if self._grid is None:
+            int8_input.fetch(features, subset, self.chosen, count, *scale, out)
+        else:
+            shifted.fetch_shifted(
+                features, subset, self.chosen, count, *scale, *self._grid,
+                self.seed ^ STREAM, self.samples_seen + first, out,
+            )  # fmt: skip
 
     @property
     def capacity(self) -> int:
@@ -209,8 +225,7 @@ class Int8Run:
         layers = self.layers[: self.last_active + 1]
         for layer in layers:
             layer.forward(x, count)
-            layer.score(count)
-            step.add_scores(layer.lane.scores, count, layer.scales.vote, self.total)
+            layer.vote(count)
             if layer is not layers[-1]:
                 layer.normalize(count)
                 x = layer.out

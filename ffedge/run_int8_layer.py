@@ -131,6 +131,11 @@ class Int8Layer:
         else:
             readout.readout_scores(self.out, rows, self.params["readout"], scores)
 
+    def vote(self, rows: int) -> None:
+        """Add the class scores to ``run.total``, in the network's unit."""
+        self.score(rows)
+        step.add_scores(self.lane.scores, rows, self.scales.vote, self._run.total)
+
     def step(self, x: Array, labels: Array, count: int, rate: float, *, hand_on: bool) -> None:
         """Updates by ``count`` samples, batch by batch.
 

@@ -265,10 +265,10 @@ class Trainer:
                     step += -(-count // batch)
                     if step == steps:
                         with watch_allocations() as watch:
-                            self._step(data, first, count, order)
+                            self._step(data, first, count, order, moved=True)
                         self.step_bytes = watch.peak
                     else:
-                        self._step(data, first, count, order)
+                        self._step(data, first, count, order, moved=True)
                     done = (turn + step / steps) / len(stages)
                     clock.step(done)
                     last = first + count == samples
@@ -318,11 +318,11 @@ class Trainer:
             self._kept.keep(stage - 1)
             self.run.first = self._streamer.first = stage
 
-    def _step(self, data: Dataset, first: int, count: int, order: int | None) -> None:
+    def _step(self, data: Dataset, first: int, count: int, order: int | None, moved: bool) -> None:
         if self.run.first > 0 and self._kept is not None:
             self._kept.fetch(first, count, order)
         else:
-            self.run.fetch(data, first, count, shuffle=order)
+            self.run.fetch(data, first, count, shuffle=order, moved=moved)
             self._read(data, count)
         self.run.train_batch(count)
         # A counter of random numbers: kernels take 63 bits of it.
@@ -365,7 +365,7 @@ class Trainer:
         count: 1 to the recipe's batch size. For streams; ``run.begin_stage`` comes first.
         """
         self.run.factor = 1.0
-        self._step(data, first, count, None)
+        self._step(data, first, count, None, moved=False)
         self._let_go()
 
     def evaluate(self, data: Dataset) -> float:

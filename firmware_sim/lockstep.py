@@ -43,6 +43,11 @@ class LockstepTrainer(Trainer):
                 "simulation: expected int8, batch size 1 and the schedule sweep, got "
                 f"{network.precision}, {recipe.batch_size} and {recipe.schedule}"
             )
+        if recipe.shift:
+            raise ConfigError(
+                "simulation: expected shift 0, for the device gets its samples as they are, got "
+                f"{recipe.shift!r}"
+            )
         super().__init__(network, recipe)
         self.device: Device | ModelDevice | None = None
         self.device_steps, self.steps_done = device_steps, 0
@@ -50,8 +55,8 @@ class LockstepTrainer(Trainer):
         self._rates: Array | None = None
         self._watch = watch
 
-    def _step(self, data: Dataset, first: int, count: int, order: int | None) -> None:
-        super()._step(data, first, count, order)
+    def _step(self, data: Dataset, first: int, count: int, order: int | None, moved: bool) -> None:
+        super()._step(data, first, count, order, moved)
         if self.device is None or self.steps_done >= self.device_steps:
             return
         rate = self.recipe.optimizer.rate * self.run.factor / self.recipe.batch_size

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import reference
 
-from ffedge.kernels.provider import PLAIN_PYTHON
+from ffedge.kernels.provider import LIBRARY, PLAIN_PYTHON
 from ffedge.network import Network
 from ffedge.optimizers import SGD, Adam, Momentum
 from ffedge.recipe import Recipe
-from ffedge.rules import Group, Readout, hinton
+from ffedge.rules import Group, Logistic, Prototypes, Readout, SideChannel, hinton
 from ffedge.sources import from_arrays
 from ffedge.trainer import Trainer
 
@@ -33,12 +33,17 @@ RULES = [
     Group(),
     Group(squared=False),
     hinton(),
+    Prototypes(),
+    SideChannel(),
+    SideChannel(Logistic()),
 ]
 #: Keeps the weights and the plain gradient: velocity = gradient.
 GRADIENT = Momentum(rate=0.0, beta=0.0)
 OPTIMIZERS = [SGD(0.05, 0.1), Momentum(0.01, 0.9, 0.1), Adam(0.01, weight_decay=0.1)]
 
 compiled_only = pytest.mark.skipif(PLAIN_PYTHON, reason="the JIT is off")
+#: Kernels of rules that are left out of the compiled library, which has no room for them.
+not_in_library = pytest.mark.skipif(LIBRARY is not None, reason="not in the compiled library")
 
 
 def repeatable(examples):
@@ -160,6 +165,9 @@ def matrices(trainer):
         for name in ("readout", "head"):
             if name in layer.params:
                 own["M"] = reference.unpack_weights(layer.params[name], layer.width)
+        for name, letter in (("prototypes", "Q"), ("labels", "U")):
+            if name in layer.params:
+                own[letter] = reference.unpack_weights(layer.params[name], layer.width)
         layers.append(own)
     return layers
 

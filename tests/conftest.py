@@ -67,11 +67,14 @@ def measured_allocations() -> Iterator[SimpleNamespace]:
         tracemalloc.stop()
 
 
-def clouds(samples=200, features=7, classes=3, seed=0, dtype=np.float32):
-    """Gaussian clouds, one per class, that a small network separates almost perfectly."""
+def clouds(samples=200, features=7, classes=3, seed=0, dtype=np.float32, spread=1.0):
+    """Gaussian clouds, one per class, that a small network separates almost perfectly.
+
+    spread: standard deviation; from about 5 on the clouds overlap.
+    """
     rng = np.random.default_rng(seed)
     centres = np.random.default_rng(99).standard_normal((classes, features)) * 3
     labels = np.arange(samples) % classes
     rng.shuffle(labels)
-    X = centres[labels] + rng.standard_normal((samples, features))
+    X = centres[labels] + spread * rng.standard_normal((samples, features))
     return from_arrays(X.astype(dtype), labels, classes=range(classes))

@@ -354,7 +354,7 @@ def pair_loss(Z, shift, high, low, restraint):
     return loss.mean()
 
 
-def triangle(Z, offset):
+def standout(Z, offset):
     """Units that stand out from their row by ``offset`` deviations."""
     mean, deviation = Z.mean(axis=1, keepdims=True), Z.std(axis=1, keepdims=True)
     return np.maximum(Z - mean - offset * deviation, 0)

@@ -229,6 +229,8 @@ def test_plan_lists_every_buffer(call):
     assert "optimizer state:" in out
     report = one_object(call("plan", "784-128-10", "--batch-size", "16", "--json")[1])
     assert f"peak: {report['planned_bytes']:,} B" in out
+    assert report["prediction_multiply_adds"] == 784 * 128 + 128 * 10
+    assert f"work: {report['training_multiply_adds']:,} multiply-adds a sample in training" in out
     assert all(f"  {buffer['name']} " in out for buffer in report["buffers"])
     ends = [buffer["offset"] + buffer["bytes"] for buffer in report["buffers"]]
     assert max(ends) <= report["planned_bytes"]

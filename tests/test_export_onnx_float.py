@@ -16,7 +16,23 @@ from ffedge.export.onnx_writer import to_bytes
 from ffedge.model import Model
 from ffedge.network import Network
 from ffedge.predict import Predictor
-from ffedge.rules import Group, Readout, Rule, hinton
+from ffedge.rules import (
+    Append,
+    Contrast,
+    FastWeights,
+    Group,
+    MeanOfSquares,
+    Overwrite,
+    Pattern,
+    Readout,
+    Rule,
+    Sum,
+    SumOfSquares,
+    Swish,
+    SymBa,
+    TopDown,
+    hinton,
+)
 from ffedge.tensor import PANEL
 
 onnx = pytest.importorskip("onnx")
@@ -29,6 +45,14 @@ RULES = {
     "group of squares": Group(),
     "group of means": Group(squared=False, sharpness=20.0),
     "hinton": hinton(label_value=2.0),
+    "automatic label": Contrast(MeanOfSquares(), label=Append(None)),
+    "covering label": Contrast(SumOfSquares(minimise=True), label=Overwrite()),
+    "top-down": TopDown(),
+    "top-down, two steps": TopDown(MeanOfSquares(), SymBa(), 4, 0.4, 2, 4),
+    "fast weights": FastWeights(13),
+    "fast weights, one step": FastWeights(first_vote=0.0),
+    "fast weights, two turns": FastWeights(13, turns=2, rate=0.3, decay=0.5, first_vote=0.0),
+    "pattern": Contrast(Sum(), Swish(), label=Pattern(0.7, seed=3)),
 }
 #: None a multiple of 16: the last panel of every layer has idle lanes.
 WIDTHS = (35, 21, 19)

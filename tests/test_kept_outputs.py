@@ -42,9 +42,12 @@ def test_int8_training_ends_with_the_same_bits(rule, batch_size, name):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("name", NAMES)
-def test_the_first_layer_of_a_float_network_is_the_same_and_the_others_nearly(name, optimizer):
+@pytest.mark.parametrize("rule", ["readout", "side-channel"])
+def test_the_first_layer_of_a_float_network_is_the_same_and_the_others_nearly(
+    rule, name, optimizer
+):
     data = clouds(70, 9, 3)
-    network, recipe = network_of("float32", "readout"), recipe_of(optimizer, "layerwise")
+    network, recipe = network_of("float32", rule), recipe_of(optimizer, "layerwise")
     with streamed(network, recipe, STREAMINGS[name]) as trainer:
         _, params = train(trainer, data)
 

@@ -3,9 +3,17 @@
 import numpy as np
 import pytest
 import reference
-from checks import ROWS, WIDTHS, assert_allocates_nothing, assert_rows, compiled_only, output
+from checks import (
+    ROWS,
+    UNTOUCHED,
+    WIDTHS,
+    assert_allocates_nothing,
+    assert_rows,
+    compiled_only,
+    output,
+)
 
-from ffedge.kernels.batch import choose_rows, fetch, fetch_batch, fetch_labels
+from ffedge.kernels.batch import choose_rows, copy_rows, fetch, fetch_batch, fetch_labels
 
 pytestmark = pytest.mark.kernels
 
@@ -137,3 +145,14 @@ def test_a_batch_in_one_call_is_the_three_calls(shuffle):
 
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_copied_rows_equal_the_rows_they_come_from(width):
+    random = np.random.default_rng(width)
+    X = random.normal(size=(3, width))
+    x = reference.pack_rows(X, 7, unused=UNTOUCHED)
+
+    copy_rows(x, 3, 3)
+
+    assert_rows(x, 6, np.vstack([X, X]), 1e-6)

@@ -14,6 +14,7 @@ from checks import (
     assert_rows,
     assert_rows_do_not_depend_on_neighbours,
     compiled_only,
+    not_in_library,
     output,
     repeatable,
     sparse_rows,
@@ -95,6 +96,7 @@ def test_dense_forward_of_silence_is_the_rectified_bias():
     assert reference.unpack_rows(out, 9, 3).tolist() == [[1.5, 0.0, 0.0]] * 9
 
 
+@not_in_library
 @pytest.mark.parametrize("width", [1, 17, 33, 65])
 def test_add_product_adds_to_what_is_there(width):
     random = np.random.default_rng(width)
@@ -109,6 +111,7 @@ def test_add_product_adds_to_what_is_there(width):
         assert_rows(out, rows, before + X @ W)
 
 
+@not_in_library
 @pytest.mark.parametrize("inputs", WIDTHS)
 def test_list_nonzero_lists_the_inputs_of_its_row_in_order(inputs):
     random = np.random.default_rng(inputs)
@@ -125,6 +128,7 @@ def test_list_nonzero_lists_the_inputs_of_its_row_in_order(inputs):
     assert (index[count:] == -1).all()
 
 
+@not_in_library
 @pytest.mark.parametrize("row", [np.zeros(17), np.ones(17)])
 def test_list_nonzero_counts_none_and_all(row):
     index, offset = workspace(17)
@@ -174,6 +178,7 @@ def test_a_single_row_leaves_the_weights_of_zero_inputs_alone():
     assert np.isinf(weight[:, [1, 3]]).all()
 
 
+@not_in_library
 @pytest.mark.parametrize("inputs", [1, 2, 15, 16, 17, 33])
 @pytest.mark.parametrize("wide", [False, True])
 def test_gradient_tile_writes_its_inputs_and_nothing_behind_them(inputs, wide):

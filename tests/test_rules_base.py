@@ -18,7 +18,19 @@ from checks import (
 
 from ffedge.errors import ConfigError
 from ffedge.network import Network
-from ffedge.rules import NAMED_RULES, ClassRule, Group, Readout, Rule, named_rule
+from ffedge.rules import (
+    NAMED_RULES,
+    ClassRule,
+    Contrast,
+    Group,
+    LikelyLabel,
+    Readout,
+    Rule,
+    WrongLabel,
+    hinton,
+    named_rule,
+    word_for,
+)
 from ffedge.rules import RULES as KINDS
 
 SIZES = [(5, (7, 6), 3), (16, (17, 33), 2), (20, (40, 18), 18), (1, (3,), 2)]
@@ -158,3 +170,31 @@ def test_the_base_of_the_rules_neither_trains_nor_scores(call):
 def test_a_switch_that_is_none_is_refused(kind, field):
     with pytest.raises(ConfigError, match=f"expected {field} True or False, got"):
         kind(**{field: "\0"})
+
+
+#: 5 * 7 + 7 * 6 weights; with 3 label inputs 8 * 7 + 7 * 6.
+PLAIN, LABELLED = 77, 98
+
+
+@pytest.mark.parametrize(
+    ("rule", "training", "prediction"),
+    [
+        (Group(), 2 * PLAIN, PLAIN),
+        (Readout(), 2 * PLAIN + 3 * 3 * 13, PLAIN + 3 * 13),
+        (Readout(frozen=True), 2 * PLAIN + 2 * 3 * 13, PLAIN + 3 * 13),
+        (Contrast(negatives=WrongLabel()), 4 * LABELLED, 3 * LABELLED),
+        (hinton(), 5 * LABELLED + 2 * 3 * 6, 3 * LABELLED),
+        (Contrast(negatives=LikelyLabel()), 7 * LABELLED, 3 * LABELLED),
+        (Contrast(collaboration=True), 7 * LABELLED + 2 * 3 * 6, 3 * LABELLED),
+    ],
+    ids=lambda value: value.name if isinstance(value, Rule) else str(value),
+)
+def test_multiply_adds_are_counted_by_passes(rule, training, prediction):
+    network = Network.dense(5, (7, 6), 3, rule)
+
+    assert (network.training_work, network.prediction_work) == (training, prediction)
+
+
+def test_a_rule_is_called_by_its_word_where_it_has_one():
+    assert [word_for(rule) for rule in NAMED_RULES.values()] == list(NAMED_RULES)
+    assert word_for(hinton(peer=0.5)) == "contrast"

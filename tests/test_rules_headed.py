@@ -56,7 +56,7 @@ def activities(trainer, X):
     for layer in matrices(trainer):
         z = x @ layer["W"] + layer["b"]
         if isinstance(rule, SCFF):
-            x = reference.normalize(reference.triangle(z, rule.activation.offset))
+            x = reference.normalize(reference.standout(z, rule.activation.offset))
         elif isinstance(rule.goodness, Sum):
             y = np.maximum(z, 0)
             x = y / (1e-8 + np.abs(y).mean(axis=1, keepdims=True))

@@ -19,7 +19,7 @@ from checks import (
     small_trainer,
 )
 
-from ffedge.activations import ReLU, Triangle
+from ffedge.activations import ReLU, Standout
 from ffedge.errors import ConfigError
 from ffedge.kernels.negatives import partner_shift
 from ffedge.kernels.provider import LIBRARY
@@ -71,7 +71,7 @@ def test_the_score_is_the_mean_square_of_what_is_passed_on_summed_over_the_layer
     trainer, data = prepared(size)
     x, wanted = data.features.astype(float), 0.0
     for layer in matrices(trainer):
-        y = reference.triangle(x @ layer["W"] + layer["b"], SCFF.activation.offset)
+        y = reference.standout(x @ layer["W"] + layer["b"], SCFF.activation.offset)
         wanted = wanted + reference.goodness(y) / y.shape[1]
         x = reference.normalize(y)
 
@@ -117,7 +117,7 @@ def test_a_step_allocates_nothing():
 
 
 def test_a_rule_without_labels_has_one_score_and_no_classes():
-    assert Network.dense(5, (7,), 1, SCFF()).layers[0].activation == Triangle(0.7)
+    assert Network.dense(5, (7,), 1, SCFF()).layers[0].activation == Standout(0.7)
     with pytest.raises(ConfigError) as refusal:
         Network.dense(5, (7,), 3, SCFF())
 
@@ -133,7 +133,7 @@ def test_a_rule_with_labels_needs_two_classes():
 
 
 def test_an_activation_that_does_not_keep_its_sums_is_refused():
-    with pytest.raises(ConfigError, match="keeps its sums in layer 0, such as Triangle"):
+    with pytest.raises(ConfigError, match="keeps its sums in layer 0, such as Standout"):
         Network.dense(5, (7,), 1, SCFF(), activations=ReLU())
 
 

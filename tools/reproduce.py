@@ -18,6 +18,8 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+import reproduce_questions
+import reproduce_reading
 import reproduce_unsupervised
 from datasets import folder
 
@@ -25,7 +27,7 @@ from ffedge.cli.progress import ProgressLine
 from ffedge.network import Network
 from ffedge.optimizers import SGD, Momentum
 from ffedge.recipe import Recipe
-from ffedge.rules import Readout, Rule, hinton
+from ffedge.rules import Append, Contrast, MeanOfSquares, Readout, Rule, Swish, hinton
 from ffedge.sources import load
 from ffedge.trainer import Trainer
 
@@ -109,6 +111,20 @@ RUNS: dict[str, Reproduction] = {
         "fashion-mnist", (500, 500), 89.0, "the default rule in int8, 10 epochs",
         recipe=Recipe(SGD(0.25)), precision="int8",
     ),
+    "shifts": Run(
+        "mnist", (1000, 1000), 99.2, "the default rule, images moved by up to one pixel",
+        recipe=Recipe(epochs=30, hold=0.2, scaling="global", shift=1),
+    ),
+    "hinton-2000": Run(
+        "mnist", (2000, 2000, 2000, 2000), 98.6, "Hinton 2022, section 3.3: 1.36 % errors",
+        hinton(head_gain=20.0),
+        Recipe(Momentum(0.0005, 0.9, 0.02), batch_size=100, epochs=60, scaling="global"),
+    ),
+    "paired": Run(
+        "mnist", (500, 500), 98.3, "paired swish loss, hard negatives (dah33: 98.35)",
+        Contrast(MeanOfSquares(), Swish(), label=Append(8.0), peer=0.0),
+        Recipe(batch_size=100, epochs=30, scaling="global"),
+    ),
     "hinton": Run(
         "mnist", (1000, 1000, 1000), 98.3,
         "Hinton 2022, section 3.3, with the author's own program's settings (98.35 to 98.53)",
@@ -118,6 +134,8 @@ RUNS: dict[str, Reproduction] = {
         Recipe(Momentum(0.0005, 0.9, 0.02), batch_size=100, epochs=60, scaling="global"),
     ),
     **reproduce_unsupervised.RUNS,
+    **reproduce_questions.RUNS,
+    **reproduce_reading.RUNS,
 }  # fmt: skip
 
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "stream": "stream",
     "eval": "evaluate",
     "predict": "predict",
+    "reading": "reading",
     "plan": "plan",
     "profile": "profiling",
     "export": "export",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..described import describe
 from ..errors import DataError
 from ..memory import process_peak_bytes
 from ..model import Model
@@ -17,7 +18,7 @@ from ..rules import word_for
 from ..sources import Dataset, load
 from ..units import show_bytes
 from .model_argument import add_model, open_model
-from .options import add_data, bytes_argument
+from .options import add_data, add_reading, bytes_argument
 
 NAME = "eval"
 HELP = "Measure a model's accuracy on a data set, class by class."
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Model and data."""
     add_model(parser)
     add_data(parser)
+    add_reading(parser)
     parser.add_argument("--part", choices=("test", "train", "all"), default="test",
                         help="which samples; a data set without a test part is used whole "
                              "(default: test)")  # fmt: skip
@@ -43,7 +45,9 @@ def run(options: argparse.Namespace) -> int:
         options.data, label=options.label, data_dir=options.data_dir, cache_dir=options.cache_dir
     )
     parts = {"train": [train], "test": [test or train], "all": [train, *([test] if test else [])]}
-    predictor = Predictor(model, batch=options.batch_size, budget=options.budget)
+    predictor = Predictor(
+        model, batch=options.batch_size, budget=options.budget, reading=options.reading
+    )
     codes = _codes(model, train)
     confusion = np.zeros((len(model.classes),) * 2, np.int64)
     started = time.perf_counter()
@@ -89,6 +93,10 @@ def _report(
         "macro_f1": float(np.mean(scores)),
         "samples": total,
         "samples_per_second": total / max(seconds, 1e-9),
+        "reading_text": predictor.reading.text,
+        "reading": describe(predictor.reading),
+        "multiply_adds": predictor.multiply_adds / total,
+        "multiply_adds_share": predictor.share,
         "planned_bytes": predictor.plan.peak,
         "process_peak_bytes": process_peak_bytes(),
         "network": model.network.text,
@@ -113,6 +121,11 @@ def _table(report: dict[str, Any], confusion: np.ndarray[Any, Any]) -> str:
         f"accuracy {100 * report['accuracy']:.2f} %, macro F1 {100 * report['macro_f1']:.2f} % on "
         f"{report['samples']:,} samples, {report['samples_per_second']:,.0f} a second, "
         f"{show_bytes(report['planned_bytes'])} of buffers"
+    )
+    share = report["multiply_adds_share"]
+    lines.append(
+        f"reading {report['reading_text']}: {report['multiply_adds']:,.0f} multiply-adds a sample, "
+        f"{100 * share:.1f} % of everything"
     )
     return "\n".join(lines)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 
 from ..errors import ConfigError, ExportError
 from ..units import show_bytes
 from . import export_firmware
 from .model_argument import add_model, open_model
+from .options import add_reading
 
 NAME = "export"
 HELP = "Export a model to ONNX (one file, all included) or to firmware that goes on training it."
@@ -28,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              "of an int8 model (default: onnx)")  # fmt: skip
     parser.add_argument("-o", "--output", metavar="FILE", required=True,
                         help="file to write; for firmware the folder")  # fmt: skip
+    add_reading(parser)
     export_firmware.add_arguments(parser)
     parser.add_argument("--form", choices=("integer", "qdq"), default="integer",
                         help="of an int8 model: qdq for tools that demand quantise-dequantise "
@@ -42,6 +45,8 @@ def run(options: argparse.Namespace) -> int:
     from ..export import export_onnx
 
     model = open_model(options, options.model)
+    if options.reading is not None:
+        model = replace(model, reading=options.reading)
     if options.format == "firmware":
         return export_firmware.run(options, model)
     for name in export_firmware.OPTIONS:

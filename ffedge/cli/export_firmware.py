@@ -52,6 +52,8 @@ def run(options: argparse.Namespace, model: Model) -> int:
             f"export: expected --board with --format firmware, one of {', '.join(sorted(BOARDS))}"
         )
 
+    model = model.trimmed()
+
     def progress(text: str) -> None:
         if not options.json:
             print(text, file=sys.stderr, flush=True)

@@ -60,15 +60,19 @@ def describe_model(model: Model) -> dict[str, Any]:
             "name": need.name, "shape": list(array.shape), "dtype": str(array.dtype),
             "bytes": array.nbytes, "min": float(array.min()), "max": float(array.max()),
         })  # fmt: skip
+    described = model.network.describe()
     return {
         "format": FORMAT,
         "network": model.network.text,
-        "rule": model.network.describe()["rule"],
+        "rule": described["rule"],
+        "activations": described.get("activations"),
+        "fields": described.get("fields"),
         "precision": model.precision,
         "classes": list(model.classes),
         "feature_shape": list(model.feature_shape),
         "feature_names": model.feature_names and list(model.feature_names),
         "bytes": model.nbytes,
+        "reading": None if model.reading is None else model.reading.text,
         "params": params,
         # JSON has no NaN and no infinity, which Python's json reads and writes all the same.
         "training": json.loads(json.dumps(model.training), parse_constant=lambda _: None),
@@ -100,6 +104,11 @@ def _model_text(report: dict[str, Any]) -> str:
         f"features   {'x'.join(map(str, report['feature_shape']))}",
         f"classes    {names}",
     ]
+    for name in ("activations", "fields"):
+        if report[name] is not None:
+            lines.insert(2, f"{name:<10} {', '.join(map(_object_text, report[name]))}")
+    if report["reading"] is not None:
+        lines.append(f"reading    {report['reading']}")
     for key, value in report["training"].items():
         if key.endswith("_accuracy") and isinstance(value, float):
             name = show_text(key.removesuffix("_accuracy"))

@@ -9,13 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from ..activations import ACTIVATIONS, Activation, activation_of
 from ..defaults import choose_optimizer
 from ..errors import ConfigError
 from ..layers import PRECISIONS
 from ..optimizers import OPTIMIZERS, named_optimizer
+from ..reading import FORMS, named_reading
 from ..recipe import SCHEDULES, Recipe
 from ..rules import HEADS, NAMED_RULES, Headed, Rule
 from ..scaling import KINDS
+from ..shifts import Shift, check_shift
 from ..sources import Dataset, load
 from ..units import parse_bytes
 from .progress import ProgressLine
@@ -43,8 +46,19 @@ def widths(text: str) -> tuple[int, ...]:
         raise ConfigError(f"expected widths such as 128,64, got {text!r}") from None
 
 
+def shift(text: str) -> Shift:
+    """``"1"`` or ``"1,0"`` as a recipe's shift."""
+    try:
+        each = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"expected a shift such as 1, or 1,0, got {text!r}") from None
+    return check_shift(each[0] if len(each) == 1 else each)
+
+
 bytes_argument = argument(parse_bytes)
+reading_argument = argument(named_reading)
 widths_argument = argument(widths)
+shift_argument = argument(shift)
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +76,15 @@ def add_data(parser: argparse.ArgumentParser) -> None:
                         help="folder for the temporary file of compressed data")  # fmt: skip
 
 
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """How the network is read out."""
+    parser.add_argument(
+        "--reading", metavar="READING", type=reading_argument,
+        help=f"{', '.join(FORMS)}; layers count from 0 (default: as the model file says, see "
+             "`ffedge reading`, or everything)",
+    )  # fmt: skip
+
+
 def read_data(options: argparse.Namespace, line: ProgressLine) -> tuple[Dataset, Dataset | None]:
     """Training and test part of the data of ``add_data``, with progress on ``line``."""
     return load(
@@ -77,6 +100,8 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--head", choices=tuple(HEADS), default="softmax",
                         help="of layers that learn without labels: softmax, by the optimiser, or "
                              "ridge, in one pass (default: softmax)")  # fmt: skip
+    parser.add_argument("--activation", choices=tuple(ACTIVATIONS),
+                        help="of the hidden units (default: relu; of scff standout)")  # fmt: skip
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="float32",
         help="int8: weights, activations and updates in 8 bits (default: float32)",
@@ -98,6 +123,11 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
         "--threads", type=int, choices=(1, 2), default=1,
         help="2: the upper layers learn beside the lower ones, in int8 (default: 1)",
     )  # fmt: skip
+    parser.add_argument(
+        "--shift", type=shift_argument, default=0, metavar="N",
+        help="move training images by up to N pixels each way, anew every time; of windows of "
+             "(steps, channels) N,0 (default: 0)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
 
 
@@ -117,6 +147,13 @@ def rule_of(options: argparse.Namespace) -> Rule:
         if getattr(options, "unlabelled", False)
         else (replace(rule, head=HEADS[options.head]()))
     )
+
+
+def activation_for(options: argparse.Namespace, rule: Rule) -> Activation:
+    """That of ``add_recipe``; where nothing was asked, the one that the rule prefers."""
+    if options.activation is None:
+        return rule.activation
+    return activation_of(options.activation)
 
 
 def add_budget(parser: argparse.ArgumentParser) -> None:
@@ -177,6 +214,7 @@ def read_recipe(
         schedule=options.schedule or SCHEDULES[0],
         scaling=scaling if options.scaling == "auto" else options.scaling,
         threads=options.threads,
+        shift=options.shift,
         seed=options.seed,
     )
 

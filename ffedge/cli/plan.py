@@ -12,7 +12,7 @@ from ..plan import Plan
 from ..planner import Choice
 from ..rules import word_for
 from ..units import short_bytes, show_bytes
-from .options import add_budget, add_recipe, read_recipes, rule_of, widths_argument
+from .options import activation_for, add_budget, add_recipe, read_recipes, rule_of, widths_argument
 from .prepare import choose_plan
 
 NAME = "plan"
@@ -45,9 +45,11 @@ def run(options: argparse.Namespace) -> int:
         )
     features, *hidden, classes = options.network
     options.unlabelled = classes == 1
+    rule = rule_of(options)
     network = Network.dense(
-        features, hidden, classes, rule_of(options),
+        features, hidden, classes, rule,
         precision=options.precision, input_parts=options.input_parts,
+        activations=activation_for(options, rule),
     )  # fmt: skip
     recipes = read_recipes(options, features=features, batch_size=64, epochs=10, scaling="standard")
     choice = None
@@ -60,6 +62,8 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(as_json(network, plan, options.budget, choice)))
         return 0
     print(table(plan))
+    print(f"work: {network.training_work:,} multiply-adds a sample in training, "
+          f"{network.prediction_work:,} in prediction")  # fmt: skip
     if choice is not None:
         for words in choice.words(recipes[0]):
             print(f"  {words}")
@@ -77,6 +81,8 @@ def as_json(
         "rule": word_for(network.rule),
         "precision": network.precision,
         "planned_bytes": plan.peak,
+        "training_multiply_adds": network.training_work,
+        "prediction_multiply_adds": network.prediction_work,
         "budget": budget,
         "categories": plan.by_category(),
         "buffers": [

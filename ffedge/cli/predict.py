@@ -19,7 +19,7 @@ from ..predict import Predictor
 from ..sources import load_features
 from ..unlabelled import threshold_of
 from .model_argument import add_model, open_model
-from .options import bytes_argument
+from .options import add_reading, bytes_argument
 
 NAME = "predict"
 HELP = "Predict the labels of samples, or how normal they are, as csv or JSON."
@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "data", metavar="DATA",
         help="samples: .npy, .npz or .csv, with or without labels, or digits",
     )  # fmt: skip
+    add_reading(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="csv file (default: stdout)")
     parser.add_argument("--probabilities", action="store_true", help="one column per class beside")
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="default: 64")
@@ -50,7 +51,9 @@ def run(options: argparse.Namespace) -> int:
         options.data, width=model.network.features, names=model.feature_names,
         data_dir=options.data_dir, cache_dir=options.cache_dir,
     )  # fmt: skip
-    predictor = Predictor(model, batch=options.batch_size, budget=options.budget)
+    predictor = Predictor(
+        model, batch=options.batch_size, budget=options.budget, reading=options.reading
+    )
     threshold = threshold_of(model)
     if model.network.rule.unlabelled and options.probabilities:
         raise ConfigError(
@@ -117,5 +120,8 @@ def _as_json(
     if with_chances:
         report["probabilities"] = chances
     return report | {
+        "reading": predictor.reading.text,
+        "multiply_adds": predictor.multiply_adds / max(predictor.samples, 1),
+        "multiply_adds_share": predictor.share,
         "planned_bytes": predictor.plan.peak, "process_peak_bytes": process_peak_bytes(),
     }  # fmt: skip

@@ -20,11 +20,20 @@ from ..model import Model
 from ..network import Network
 from ..planner import Choice, Pace, choose
 from ..recipe import Recipe
+from ..shifts import grid_of
 from ..sources import Dataset
 from ..sources.spool import disk_folder
 from ..trainer import Trainer
 from ..training_file import TrainingFile
-from .options import add_budget, add_data, add_recipe, read_recipes, rule_of, widths_argument
+from .options import (
+    activation_for,
+    add_budget,
+    add_data,
+    add_recipe,
+    read_recipes,
+    rule_of,
+    widths_argument,
+)
 
 #: Largest validation part that is split off by default, in samples and as a share.
 VALIDATION_SAMPLES, VALIDATION_SHARE = 2000, 0.1
@@ -64,22 +73,28 @@ def prepare(
     network: if it is given already. Raises BudgetError if no plan keeps the budget.
     """
     rule = rule_of(options).fitted(data.feature_shape)
+    activation = activation_for(options, rule)
     batch = options.batch_size or min(choose_batch(data.n_samples), data.n_samples)
     recipes = read_recipes(
         options, features=data.width, batch_size=batch, epochs=choose_epochs(data.n_samples, batch),
         scaling=choose_scaling(data),
     )  # fmt: skip
     recipe = recipes[0]
+    if recipe.shift:
+        grid_of(recipe.shift, data.feature_shape)
     if network is not None:
         return choose_plan(options, network, recipes), recipe
     classes, precision = len(data.classes), options.precision
     parts = choose_parts(data, recipe.scaling) if precision == "int8" else 1
     hidden = options.hidden
     if hidden is None:
-        hidden = choose_hidden(data.width, classes, rule, recipe, options.budget, precision, parts)
+        hidden = choose_hidden(
+            data.width, classes, rule, recipe, options.budget, precision, parts, activation
+        )
     network = Network.dense(
-        data.width, hidden, classes, rule, precision=precision, input_parts=parts
-    )
+        data.width, hidden, classes, rule, precision=precision, input_parts=parts,
+        activations=activation,
+    )  # fmt: skip
     return choose_plan(options, network, recipes), recipe
 
 

@@ -30,8 +30,11 @@ from ..rules import (
     MeanOfSquares,
     Overwrite,
     Pattern,
+    Regions,
+    Signed,
     Sum,
     SumOfSquares,
+    TopK,
 )
 from .onnx_layers import add_bias, add_dense, divide_by_length, length
 from .onnx_writer import Graph
@@ -40,6 +43,16 @@ from .onnx_writer import Graph
 def add_label_goodness(graph: Graph, model: Model, rule: Contrast, x: str) -> None:
     """``goodness`` = each label's goodness summed over all layers but the first."""
     network = model.network
+    check_label(rule)
+    assert rule.label is not None
+    x = add_labelled_layer(graph, model, rule.label, x, signs_of(network, rule.label), "label")
+    total = add_goodness(graph, model, rule, x)
+    table = graph.add_constant("shape.goodness", np.array([-1, network.classes]))
+    graph.add_node("Reshape", [total, table], "goodness")
+
+
+def check_label(rule: Contrast) -> None:
+    """Raise ExportError for a label encoding or a goodness without an ONNX form."""
     if rule.label is None:
         raise ExportError(
             "export: expected a rule whose input holds a label, got one that learns without "
@@ -50,24 +63,46 @@ def add_label_goodness(graph: Graph, model: Model, rule: Contrast, x: str) -> No
             f"export: expected a label encoding and a goodness with an ONNX form, got "
             f"{rule.label.name} and {rule.goodness.name}"
         )
-    x = _add_labelled_layer(graph, model, rule.label, x)
+
+
+def add_goodness(graph: Graph, model: Model, rule: Contrast, x: str) -> str:
+    """Goodness (rows, 1) summed over all layers but the first, of the first's activity x."""
+    network = model.network
     votes = [_goodness(graph, rule.goodness, x, network.hidden[0])]
     for i in range(1, len(network.layers)):
-        x = _divide(graph, rule.goodness, x, network.hidden[i - 1])
+        x = hand_on(graph, rule.goodness, x, network.hidden[i - 1])
         x = add_dense(graph, model, i, x)
         votes.append(_goodness(graph, rule.goodness, x, network.hidden[i]))
     # The first layer speaks only if it is alone.
-    total = graph.add_node("Sum", votes[1:] or votes)
-    table = graph.add_constant("shape.goodness", np.array([-1, network.classes]))
-    graph.add_node("Reshape", [total, table], "goodness")
+    return graph.add_node("Sum", votes[1:] or votes)
 
 
-def _add_labelled_layer(graph: Graph, model: Model, label: Label, x: str) -> str:
-    """The first layer's activity for every sample and label: rows n * C + c."""
-    network = model.network
+def signs_of(network: Network, label: Label) -> Array:
+    """What each label adds to the input, in units of its length: (C, inputs of layer 0)."""
+    return _SIGNS[type(label)](network, label)
+
+
+def neutral_sign(network: Network, label: Label) -> Array:
+    """The same of the neutral label, (1, inputs)."""
+    signs = signs_of(network, label)
+    return np.zeros_like(signs[:1]) if isinstance(label, Pattern) else _mean(signs)
+
+
+def _mean(signs: Array) -> Array:
+    mean: Array = signs.mean(axis=0, keepdims=True)
+    return mean
+
+
+def add_labelled_layer(
+    graph: Graph, model: Model, label: Label, x: str, signs: Array, name: str
+) -> str:
+    """The first layer's activity for every sample and row of ``signs`` (K, inputs): n * K + k.
+
+    name: what the constants of these labels are called.
+    """
+    network, count = model.network, len(signs)
     width, features, classes = network.hidden[0], network.features, network.classes
     weight = model.dense_weight(0)
-    signs = _SIGNS[type(label)](network, label)
     covered = np.ones(features, np.float32)
     if isinstance(label, Overwrite):
         covered[:classes] = 0
@@ -78,26 +113,26 @@ def _add_labelled_layer(graph: Graph, model: Model, label: Label, x: str) -> str
         scale = graph.add_node("Where", [graph.add_node("Greater", [size, zero]), size, one])
     else:
         scale = graph.add_constant("label.scale", np.full((1, 1), label.value, np.float32))
-    # (N, C): squares of the input of each row.
+    # (N, K): squares of the input of each row.
     own = graph.add_node("ReduceSumSquare", [x], axes=[1], keepdims=1)
-    of_label = graph.add_constant("label.squares", (signs**2).sum(axis=1, keepdims=True).T)
+    of_label = graph.add_constant(f"{name}.squares", (signs**2).sum(axis=1, keepdims=True).T)
     squares = graph.add_node("Mul", [graph.add_node("Mul", [scale, scale]), of_label])
     squares = graph.add_node("Add", [own, squares])
     if isinstance(label, Pattern):
-        crossed = graph.add_constant("label.crossed", 2 * signs[:, :features].T)
+        crossed = graph.add_constant(f"{name}.crossed", 2 * signs[:, :features].T)
         crossed = graph.add_node("Mul", [scale, graph.add_node("MatMul", [x, crossed])])
         squares = graph.add_node("Add", [squares, crossed])
     lengths = length(graph, squares, network.layers[0].in_features)
     data = graph.add_constant("layer0.weight", weight[:features])
     product = graph.add_node("MatMul", [x, data])
-    # From here (N, C, width): samples, labels, units.
+    # From here (N, K, width): samples, labels, units.
     per_label = graph.add_constant("shape.samples", np.array([-1, 1, width]))
     product = graph.add_node("Reshape", [product, per_label])
     single = graph.add_constant("shape.scale", np.array([-1, 1, 1]))
-    rows = graph.add_constant("layer0.labels", signs @ weight)
+    rows = graph.add_constant(f"layer0.{name}s", signs @ weight)
     rows = graph.add_node("Mul", [graph.add_node("Reshape", [scale, single]), rows])
     product = graph.add_node("Add", [product, rows])
-    each = graph.add_constant("shape.lengths", np.array([-1, classes, 1]))
+    each = graph.add_constant(f"{name}.lengths", np.array([-1, count, 1]))
     product = graph.add_node("Div", [product, graph.add_node("Reshape", [lengths, each])])
     flat = graph.add_constant("shape.rows", np.array([-1, width]))
     return add_bias(graph, model, 0, graph.add_node("Reshape", [product, flat]))
@@ -142,6 +177,21 @@ def _sum(graph: Graph, goodness: Any, x: str, width: int) -> str:
     return _times(graph, graph.add_node("ReduceSum", [x, axis], keepdims=1), goodness.sign)
 
 
+def _top(graph: Graph, goodness: Any, x: str, width: int) -> str:
+    count = graph.add_constant(f"largest_{width}", np.array([goodness.count(width)]))
+    squares = graph.add_node("Mul", [x, x])
+    largest = graph.add_node("TopK", [squares, count], unused=1, axis=1)
+    return _times(
+        graph, graph.add_node("ReduceMean", [largest], axes=[1], keepdims=1), goodness.sign
+    )
+
+
+def _signed(graph: Graph, goodness: Any, x: str, width: int) -> str:
+    signs = np.where(np.arange(width) < goodness.split(width), goodness.sign, -goodness.sign)
+    column = graph.add_constant(f"signs_{width}", signs.astype(np.float32)[:, None])
+    return graph.add_node("MatMul", [graph.add_node("Mul", [x, x]), column])
+
+
 def _times(graph: Graph, value: str, factor: float) -> str:
     if factor == 1:
         return value
@@ -152,11 +202,15 @@ def _times(graph: Graph, value: str, factor: float) -> str:
 _VALUES: dict[type[Goodness], Callable[[Graph, Any, str, int], str]] = {
     SumOfSquares: _squares,
     MeanOfSquares: _squares,
+    # The sum over the regions of their sums of squares is the layer's.
+    Regions: _squares,
+    TopK: _top,
+    Signed: _signed,
     Sum: _sum,
 }
 
 
-def _divide(graph: Graph, goodness: Goodness, x: str, width: int) -> str:
+def hand_on(graph: Graph, goodness: Goodness, x: str, width: int) -> str:
     """The activity as the layer above takes it; see ``Goodness.measure``."""
     if not isinstance(goodness, Sum):
         squares = graph.add_node("ReduceSumSquare", [x], axes=[1], keepdims=1)

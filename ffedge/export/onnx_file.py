@@ -56,6 +56,9 @@ def export_onnx(
 ) -> ExportReport:
     """Write ``model`` to ``path`` as one ONNX file: scaling, network and class names.
 
+    The graph reads the network out as the model says; layers that never run are left out. A static
+    graph cannot leave early.
+
     form: of an int8 model: "integer" has the device's bits in every runtime; "qdq" is for tools
     that look for QuantizeLinear and DequantizeLinear, see ``onnx_int8``.
     probe: raw samples (n, features) to compare on; by default 64 made from the scaler.
@@ -70,7 +73,7 @@ def export_onnx(
     """
     if form not in FORMS:
         raise ConfigError(f"export: expected form to be one of {', '.join(FORMS)}, got {form!r}")
-    found = judges(check)
+    found, model = judges(check), model.trimmed()
     rows = default_probe(model) if probe is None else check_probe(model, probe)
     for name, array in model.params.items():
         if not np.isfinite(array).all():

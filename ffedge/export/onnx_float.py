@@ -14,11 +14,25 @@ import numpy as np
 from ..errors import ExportError
 from ..kernels.readout import frozen_panel
 from ..model import Array, Model
-from ..rules import SCFF, Contrast, Group, Headed, Readout
+from ..reading import Interval, OnePass, Shortlist
+from ..rules import (
+    SCFF,
+    Contrast,
+    FastWeights,
+    Group,
+    Headed,
+    Prototypes,
+    Readout,
+    SideChannel,
+    TopDown,
+)
 from ..tensor import PANEL, panels
+from .onnx_classes import add_prototype_goodness, add_side_goodness
 from .onnx_contrast import add_label_goodness
-from .onnx_interface import add_input, add_outputs
+from .onnx_heads import add_one_pass, add_shortlist
+from .onnx_interface import add_input, add_outputs, first_vote
 from .onnx_layers import add_dense, divide_by_length
+from .onnx_time import add_fast_weights, add_top_down
 from .onnx_unlabelled import add_head, add_score
 from .onnx_writer import Graph
 
@@ -45,22 +59,39 @@ def build(model: Model) -> Graph:
     if network.normalize_input:
         squares = graph.add_node("ReduceSumSquare", [x], axes=[1], keepdims=1)
         x = divide_by_length(graph, x, squares, network.features)
-    if network.rule.unlabelled:
+    if unlabelled:
         add_score(graph, model, network.rule, x)
         return graph
-    _GOODNESS[type(network.rule)](graph, model, network.rule, x)
+    _reader(model)(graph, model, network.rule, x)
     add_outputs(graph, model, "goodness")
     return graph
 
 
+def _reader(model: Model) -> Callable[[Graph, Model, Any, str], None]:
+    """What adds the goodness, as the model's read-out has it; ExportError if nothing can."""
+    rule, reading = model.network.rule, model.reading
+    first_vote(model)
+    add = _GOODNESS[type(rule)]
+    if isinstance(reading, OnePass | Shortlist):
+        return add_one_pass if isinstance(reading, OnePass) else add_shortlist
+    if isinstance(reading, Interval) and type(rule) not in _INTERVALS:
+        raise ExportError(
+            f"export: expected another read-out of the rule {rule.name} than {reading.text}, which "
+            "has no graph for it; use --reading everything"
+        )
+    return add
+
+
 def _add_class_goodness(graph: Graph, model: Model, rule: Readout | Group, x: str) -> None:
-    """``goodness`` = sum over the layers of log-softmax of their class scores."""
-    votes = []
+    """``goodness`` = sum over the layers that vote of log-softmax of their class scores."""
+    votes, voting = [], first_vote(model)
     for i, layer in enumerate(model.network.layers):
         if i > 0:
             squares = graph.add_node("ReduceSumSquare", [x], axes=[1], keepdims=1)
             x = divide_by_length(graph, x, squares, model.network.hidden[i - 1])
         x = add_dense(graph, model, i, x)
+        if i < voting:
+            continue
         activity = x
         if isinstance(rule, Group):
             matrix = group_matrix(rule, layer.out_features, model.network.classes)
@@ -94,11 +125,18 @@ def group_matrix(rule: Group, width: int, classes: int) -> Array:
     return matrix
 
 
+#: Rules of which a part of the layers can be exported.
+_INTERVALS = (Readout, Group, Prototypes, SideChannel)
+
 #: What adds ``goodness`` to the graph, by rule: (graph, model, rule, name of the scaled input).
 _GOODNESS: dict[type[Any], Callable[[Graph, Model, Any, str], None]] = {
     Readout: _add_class_goodness,
     Group: _add_class_goodness,
+    Prototypes: add_prototype_goodness,
+    SideChannel: add_side_goodness,
     Contrast: add_label_goodness,
     Headed: add_head,
     SCFF: add_score,
+    TopDown: add_top_down,
+    FastWeights: add_fast_weights,
 }

@@ -32,7 +32,7 @@ from ..layers import OUTPUT_EXP, forward_shift, readout_exponent, weight_exponen
 from ..model import Array, Model
 from ..rules import Group, Readout
 from ..scales_int8 import group_factors
-from .onnx_interface import add_outputs, add_scaled_input
+from .onnx_interface import add_outputs, add_scaled_input, first_vote
 from .onnx_writer import Graph
 
 #: Name of this arithmetic in the file's metadata: power-of-two units, activities of 7 bits.
@@ -60,15 +60,16 @@ def build(model: Model, form: str = "integer") -> Graph:
     )
     eight = _Qdq(graph) if form == "qdq" else _Integer(graph)
     x = eight.activity(_add_input(graph, model))
-    total = ""
+    total, voting = "", first_vote(model)
     for i, layer in enumerate(network.layers):
         shift = forward_shift(layer.in_features)
         y = eight.activity(eight.dense(x, i, plain_weight(model, i), plain_bias(model, i), shift))
-        if isinstance(rule, Readout):
-            scores = _add_readout(graph, model, eight, i, y)
-        else:
-            scores = _add_group(graph, rule, network.classes, i, y, layer.out_features)
-        total = graph.add_node("Add", [total, scores]) if total else scores
+        if i >= voting:
+            if isinstance(rule, Readout):
+                scores = _add_readout(graph, model, eight, i, y)
+            else:
+                scores = _add_group(graph, rule, network.classes, i, y, layer.out_features)
+            total = graph.add_node("Add", [total, scores]) if total else scores
         if i + 1 < len(network.layers):
             x = eight.activity(_add_normalize(graph, y, i, layer.out_features))
     add_outputs(graph, model, graph.add_cast(total, "float32", "goodness"), total)

@@ -18,12 +18,28 @@ import json
 import numpy as np
 
 from .. import __version__
+from ..errors import ExportError
 from ..model import Array, Model
+from ..reading import EarlyExit, Interval, default_reading
 from ..scaling import LIMIT
 from .onnx_writer import Graph
 
 #: Version of the metadata and of the names above.
 FORMAT = "1"
+
+
+def first_vote(model: Model) -> int:
+    """The lowest layer that votes, of a rule whose layers do.
+
+    Raises ExportError for a read-out that a graph cannot express.
+    """
+    if isinstance(model.reading, EarlyExit):
+        raise ExportError(
+            "export: expected a read-out that is the same for every sample, got early-exit; a "
+            "static graph computes every layer, so nothing would be saved. Export all layers with "
+            "--reading everything, or a shorter network: `ffedge reading --fit interval`"
+        )
+    return model.reading.first if isinstance(model.reading, Interval) else 0
 
 
 def add_scaled_input(graph: Graph, model: Model) -> str:
@@ -58,7 +74,8 @@ def add_outputs(graph: Graph, model: Model, goodness: str, exact: str | None = N
     """
     network, count = model.network, model.network.classes
     unit = 2.0**-network.score_exponent if model.precision == "int8" else 1.0
-    factor = np.float32(network.rule.probability_factor(network) * unit)
+    reading = model.reading or default_reading(network)
+    factor = np.float32(reading.probability_factor(network) * unit)
     logits = goodness
     if factor != 1.0:
         logits = graph.add_node("Mul", [goodness, graph.add_constant("factor", factor)])
@@ -78,6 +95,7 @@ def metadata(model: Model) -> dict[str, str]:
         "ffedge.version": __version__,
         "ffedge.network": json.dumps(model.network.describe()),
         "ffedge.rule": model.network.rule.name,
+        "ffedge.reading": (model.reading or default_reading(model.network)).text,
         "ffedge.precision": model.precision,
         "ffedge.classes": json.dumps(list(model.classes)),
         "ffedge.feature_shape": json.dumps(list(model.feature_shape)),

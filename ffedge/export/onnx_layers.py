@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..activations import Activation, Leaky, ReLU, Triangle
+from ..activations import Activation, Leaky, ReLU, Standout, StudentT, Triangle
 from ..errors import ExportError
 from ..kernels.normalize import EPSILON
 from ..model import Model
@@ -43,14 +43,30 @@ def add_activation(graph: Graph, activation: Activation, sums: str) -> str:
         return graph.add_node("LeakyRelu", [sums], alpha=float(activation.slope))
     if isinstance(activation, Triangle):
         mean = graph.add_node("ReduceMean", [sums], axes=[-1], keepdims=1)
-        distance = graph.add_node("Sub", [sums, mean])
-        squares = graph.add_node("Mul", [distance, distance])
-        variance = graph.add_node("ReduceMean", [squares], axes=[-1], keepdims=1)
-        name = f"triangle_{activation.offset}"
-        cut = graph.add_node(
-            "Mul",
-            [graph.add_node("Sqrt", [variance]),
-             graph.add_constant(name, np.float32(activation.offset))],
-        )  # fmt: skip
-        return graph.add_node("Relu", [graph.add_node("Sub", [distance, cut])])
+        return graph.add_node("Relu", [graph.add_node("Sub", [sums, mean])])
+    if isinstance(activation, Standout):
+        return _add_standout(graph, activation, sums)
+    if isinstance(activation, StudentT):
+        return _add_student(graph, activation, sums)
     raise ExportError(f"export: expected an activation with an ONNX form, got {activation.name}")
+
+
+def _add_standout(graph: Graph, activation: Standout, sums: str) -> str:
+    """``relu(z - mean - offset * deviation)``"""
+    mean = graph.add_node("ReduceMean", [sums], axes=[-1], keepdims=1)
+    distance = graph.add_node("Sub", [sums, mean])
+    squares = graph.add_node("Mul", [distance, distance])
+    variance = graph.add_node("ReduceMean", [squares], axes=[-1], keepdims=1)
+    offset = graph.add_constant(f"standout_{activation.offset!r}", np.float32(activation.offset))
+    cut = graph.add_node("Mul", [graph.add_node("Sqrt", [variance]), offset])
+    return graph.add_node("Relu", [graph.add_node("Sub", [distance, cut])])
+
+
+def _add_student(graph: Graph, activation: StudentT, sums: str) -> str:
+    """``factor * log(1 + z**2 / nu)``"""
+    name = f"student_{activation.nu!r}"
+    squares = graph.add_node("Mul", [sums, sums])
+    share = graph.add_node("Div", [squares, graph.add_constant(name, np.float32(activation.nu))])
+    beyond = graph.add_node("Add", [share, graph.add_constant("one", np.float32(1))])
+    factor = graph.add_constant(f"{name}.factor", np.float32((activation.nu + 1.0) / 2.0))
+    return graph.add_node("Mul", [graph.add_node("Log", [beyond]), factor])

@@ -6,16 +6,14 @@ from typing import Any
 
 from ..errors import ExportError
 from ..model import Model
-from ..rules import SCFF, Contrast, Headed, MeanOfSquares, Rule, Sum, SumOfSquares
-from .onnx_contrast import _divide, _goodness
+from ..rules import SCFF, Contrast, Headed, MeanOfSquares, Rule
+from .onnx_contrast import _VALUES, _goodness, hand_on
 from .onnx_layers import add_dense, divide_by_length
 from .onnx_writer import Graph
 
 
 def _check(rule: Rule) -> None:
-    if isinstance(rule, Contrast) and type(rule.goodness) not in (
-        SumOfSquares, MeanOfSquares, Sum,
-    ):  # fmt: skip
+    if isinstance(rule, Contrast) and type(rule.goodness) not in _VALUES:
         raise ExportError(
             f"export: expected a goodness with an ONNX form, got {rule.goodness.name}"
         )
@@ -32,7 +30,7 @@ def _begin(graph: Graph, model: Model, rule: Rule, x: str) -> str:
 def _passed_on(graph: Graph, rule: Rule, x: str, width: int) -> str:
     """A layer's activity, normalised by the rule's own normaliser."""
     if isinstance(rule, Contrast):
-        return _divide(graph, rule.goodness, x, width)
+        return hand_on(graph, rule.goodness, x, width)
     squares = graph.add_node("ReduceSumSquare", [x], axes=[1], keepdims=1)
     return divide_by_length(graph, x, squares, width)
 

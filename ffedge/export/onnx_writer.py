@@ -90,11 +90,14 @@ class Graph:
         op: str,
         inputs: Sequence[str],
         output: str | None = None,
+        *,
+        unused: int = 0,
         **attributes: Attribute,
     ) -> str:
         """Append the operation ``op`` and return the name of its output, numbered if not given.
 
-        inputs: names of values that exist already; "" leaves an optional one out.
+        inputs: names of values that exist already; "" leaves an optional one out. unused: further
+        outputs that the operation has and nobody reads.
         """
         label = f"{op.lower()}_{len(self._nodes)}"
         for name in inputs:
@@ -103,10 +106,21 @@ class Graph:
         output = self._new(label if output is None else output)
         # NodeProto: 1 input, 2 output, 3 name, 4 op_type, 5 attribute
         parts = [_bytes(1, name) for name in inputs]
-        parts += [_bytes(2, output), _bytes(3, label), _bytes(4, op)]
+        parts.append(_bytes(2, output))
+        parts += [_bytes(2, self._new(f"{output}.{n + 1}")) for n in range(unused)]
+        parts += [_bytes(3, label), _bytes(4, op)]
         parts += [_bytes(5, _attribute(name, value)) for name, value in attributes.items()]
         self._nodes.append(b"".join(parts))
         return output
+
+    def add_top(self, value: str, count: int) -> tuple[str, str]:
+        """Append a TopK along axis 1: the ``count`` largest, from the largest on, and their places.
+
+        Ties go to the lower place.
+        """
+        wanted = self.add_constant(f"count_{count}", np.array([count]))
+        values = self.add_node("TopK", [value, wanted], unused=1, axis=1)
+        return values, f"{values}.1"
 
     def add_cast(self, value: str, dtype: str, output: str | None = None) -> str:
         """Append a Cast of ``value`` to ``dtype``, such as "int32"."""

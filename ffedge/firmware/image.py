@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 from ..defaults import choose_optimizer
+from ..errors import ConfigError
 from ..model import Model
 from ..network import Network
 from ..plan import Plan
+from ..reading import Everything
 from ..recipe import Recipe
 from ..tensor import TensorSpec
 from . import startup
@@ -115,6 +117,12 @@ def build(
     board = board_named(board) if isinstance(board, str) else board
     recipe = device_recipe(model) if recipe is None else recipe
     recipe = replace(recipe, threads=1)
+    if model.reading not in (None, Everything()):
+        raise ConfigError(
+            f"firmware: expected a model that is read out by all of its layers, as the device's "
+            f"program does, got {model.reading.text if model.reading else None}; use --reading "
+            "everything"
+        )
     network, core = model.network, board.core
     progress("planning")
     check_stack(stack_bytes)

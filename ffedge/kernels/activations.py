@@ -6,6 +6,8 @@ import numpy as np
 
 from ..tensor import PANEL
 from .dense import add_product
+from .elementary import log1p
+from .optimize import flush
 from .provider import REORDER, kernel
 
 
@@ -48,7 +50,87 @@ def leaky_gate(delta, rows, out, slope):
 
 
 @kernel(fastmath=REORDER)
-def triangle(out, rows, width, offset):
+def triangle(out, rows, width):
+    """``out = max(0, out - mean over the row's units of out)``
+
+    out    float32 (panels, capacity, 16)  read, written  lanes beyond width stay 0
+    width  int                             read           units
+    """
+    for r in range(rows):
+        total = np.float32(0)
+        for p in range(out.shape[0]):
+            for lane in range(PANEL):
+                total += out[p, r, lane]
+        mean = total / np.float32(width)
+        for p in range(out.shape[0]):
+            for lane in range(PANEL):
+                above = out[p, r, lane] - mean
+                # A mean below zero must not wake the lanes that belong to no unit.
+                on = above > np.float32(0) and p * PANEL + lane < width
+                out[p, r, lane] = above if on else np.float32(0)
+
+
+@kernel(fastmath=REORDER)
+def triangle_gate(delta, rows, width, out):
+    """``delta = open - mean over the row's units of open``, open = delta where out > 0, else 0.
+
+    The Jacobian of ``triangle`` is ``diag(on) @ (I - 1 / n)``; this is its transpose.
+
+    delta  float32 (panels, capacity, 16)  read, written  lanes beyond width become 0
+    width  int                             read
+    out    float32 (panels, capacity, 16)  read           activity; only signs count
+    """
+    for r in range(rows):
+        total = np.float32(0)
+        for p in range(out.shape[0]):
+            for lane in range(PANEL):
+                if out[p, r, lane] > np.float32(0):
+                    total += delta[p, r, lane]
+        mean = total / np.float32(width)
+        for p in range(out.shape[0]):
+            for lane in range(PANEL):
+                slope = delta[p, r, lane] if out[p, r, lane] > np.float32(0) else np.float32(0)
+                inside = p * PANEL + lane < width
+                delta[p, r, lane] = slope - mean if inside else np.float32(0)
+
+
+@kernel()
+def student(out, rows, nu, sums):
+    """``out = (nu + 1) / 2 * log(1 + out**2 / nu)``: surprise under a t-distribution.
+
+    out   float32 (panels, capacity, 16)  read, written  0 where it is 0
+    nu    float32                         read           degrees of freedom
+    sums  float32 (panels, capacity, 16)  written        out as it was; may be ``out`` itself
+    """
+    factor = (nu + np.float32(1)) * np.float32(0.5)
+    for p in range(out.shape[0]):
+        for r in range(rows):
+            for lane in range(PANEL):
+                z = out[p, r, lane]
+                sums[p, r, lane] = z
+                # Far beyond any activity; a square that overflows would have no logarithm.
+                size = min(abs(z), np.float32(1e15))
+                out[p, r, lane] = flush(factor * log1p(size * size / nu))
+
+
+@kernel()
+def student_gate(delta, rows, nu, sums):
+    """``delta *= (nu + 1) * z / (nu + z**2)``, z = sums
+
+    delta  float32 (panels, capacity, 16)  read, written
+    nu     float32                         read
+    sums   float32 (panels, capacity, 16)  read
+    """
+    for p in range(delta.shape[0]):
+        for r in range(rows):
+            for lane in range(PANEL):
+                z = max(min(sums[p, r, lane], np.float32(1e15)), np.float32(-1e15))
+                slope = (nu + np.float32(1)) * z / (nu + z * z)
+                delta[p, r, lane] = flush(delta[p, r, lane] * slope)
+
+
+@kernel(fastmath=REORDER)
+def standout(out, rows, width, offset):
     """``out = max(z - mean - offset * deviation, 0)``, both over the units of the row.
 
     out     float32 (panels, capacity, 16)  read: z; written; lanes beyond the width stay 0
@@ -75,9 +157,9 @@ def triangle(out, rows, width, offset):
 
 
 @kernel(fastmath=REORDER)
-def triangle_gate(delta, rows, width, sums, out, offset):
+def standout_gate(delta, rows, width, sums, out, offset):
     """``delta = g - mean(g) - offset * sum(g) * (z - mean(z)) / (width * deviation(z))`` with
-    ``g = delta * 1[out > 0]``: the transposed Jacobian of ``triangle``.
+    ``g = delta * 1[out > 0]``: the transposed Jacobian of ``standout``.
 
     delta  float32 (panels, capacity, 16)  read, written; lanes beyond the width become 0
     sums   float32 (panels, capacity, 16)  read     z

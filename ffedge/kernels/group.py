@@ -51,3 +51,18 @@ def group_delta(y, rows, starts, squared, sharpness, errors, delta):
                 value = y[j // PANEL, r, j % PANEL]
                 slope = np.float32(2) * value if squared else np.float32(value > np.float32(0))
                 delta[j // PANEL, r, j % PANEL] = error * slope
+
+
+@kernel()
+def open_delta(rows, starts, sharpness, errors, delta):
+    """``delta = errors[k] * sharpness / |group k|``: the mean's derivative by any activity.
+
+    Arguments as in ``group_delta``, whose own has the ReLU's derivative in it.
+    """
+    delta[delta.shape[0] - 1, :rows] = np.float32(0)
+    for k in range(starts.shape[0] - 1):
+        share = sharpness / np.float32(starts[k + 1] - starts[k])
+        for r in range(rows):
+            error = errors[k // PANEL, r, k % PANEL] * share
+            for j in range(starts[k], starts[k + 1]):
+                delta[j // PANEL, r, j % PANEL] = error

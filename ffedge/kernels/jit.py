@@ -25,9 +25,9 @@ config: Any = numba.config
 def cache_folder() -> Path | None:
     """The folder for compiled kernels; ``None`` if no place can be written to.
 
-    Its name changes with any kernel source, Numba or the forced SIMD path.
+    Its name changes with any kernel source, Numba, the forced SIMD path and the package's name.
     """
-    salt = f"{numba.__version__} {os.environ.get('FFEDGE_SIMD', '')}"
+    salt = f"{numba.__version__} {os.environ.get('FFEDGE_SIMD', '')} {__package__}"
     return first_private(f"kernels-{digest_of(Path(__file__).parent, salt)[:12]}")
 
 

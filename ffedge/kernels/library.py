@@ -17,6 +17,7 @@ from . import cpu
 from .folders import candidates, digest_of, ours
 from .foreign import Overload, caller
 from .library_file import LibraryFile, NotOursError, read
+from .twin import twin
 
 #: Folder of the libraries that come with the package.
 PACKAGED = Path(__file__).parent.parent / "libraries"
@@ -42,14 +43,16 @@ class Library:
             self._places.setdefault(name, []).append(number)
 
     def kernel(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The library's version of a kernel's Python function."""
+        """The library's version of a kernel's Python function, or Numba's if it holds none."""
         name = f"{function.__module__.removeprefix('ffedge.kernels.')}.{function.__name__}"
+        if name not in self._places:
+            return twin(function)
         family = family_of(name)
         path = self.int8_path if family == "int8" else self.float_path
 
         def overloads() -> list[Overload]:
             made = []
-            for number in self._places.get(name, []):
+            for number in self._places[name]:
                 _, words, results = self.facts.kernels[number]
                 symbol = self._loaded[f"{family}.{path}.{number}"]
                 made.append(Overload(function, symbol, words, results))

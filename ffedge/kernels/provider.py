@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import ConfigError, MissingDependencyError
 from .library import Library, Search, search
+from .twin import PACKAGE
 
 #: Float kernels may reorder sums and fuse multiply-adds (9 times faster); NaN and infinity
 #: keep their meaning. Never used where bits are promised.
@@ -67,7 +68,10 @@ def choose() -> Choice:
     return Choice("python", f"no compiled library ({found.reasons}) and no numba", found)
 
 
-CHOICE = choose()
+#: These very modules, loaded once more beside a library: see ``twin``.
+_IS_TWIN = __name__.startswith(PACKAGE)
+
+CHOICE = Choice("jit", "the compiled library does not hold it") if _IS_TWIN else choose()
 
 #: "library", "jit", "python" or "lowering".
 NAME = CHOICE.name

@@ -104,3 +104,23 @@ def frozen_delta(h, rows, errors, seed, width, magnitude, tile, index, offset, d
         frozen_panel(seed, p, width, magnitude, tile)
         add_product(errors, rows, tile, index, offset, delta[p : p + 1])
     _mask(h, rows, delta)
+
+
+@kernel()
+def open_delta(rows, errors, readout, index, offset, delta):
+    """``delta = errors @ M``: for activations whose derivative is not the ReLU's.
+
+    Arguments as in ``readout_delta``.
+    """
+    for p in range(delta.shape[0]):
+        delta[p, :rows] = np.float32(0)
+    add_product(errors, rows, readout, index, offset, delta)
+
+
+@kernel()
+def frozen_open_delta(rows, errors, seed, width, magnitude, tile, index, offset, delta):
+    """``open_delta`` with the M of ``seed``; ``tile`` float32 (1, C, 16) is workspace."""
+    for p in range(delta.shape[0]):
+        delta[p, :rows] = np.float32(0)
+        frozen_panel(seed, p, width, magnitude, tile)
+        add_product(errors, rows, tile, index, offset, delta[p : p + 1])

@@ -46,11 +46,7 @@ _SECONDS = 60.0
 def warm_up(network: Network, recipe: Recipe, data: Dataset) -> None:
     """Compile or load every kernel of such a training, by a tiny one."""
     width = max(16, network.classes)
-    small = Network.dense(
-        network.features, [width] * len(network.hidden), network.classes, network.rule,
-        precision=network.precision, input_parts=network.input_parts,
-        normalize_input=network.normalize_input,
-    )  # fmt: skip
+    small = network.small(width, len(network.layers))
     count = min(data.n_samples, 2 * recipe.batch_size)
     rows = np.arange(count, dtype=np.int32) if data.rows is None else data.rows[:count]
     trainer = Trainer(small, replace(recipe, epochs=1))

@@ -6,7 +6,9 @@ A rule is a frozen description; ``base.ClassRule`` shows the flow of one batch i
 
 from .base import ClassRule, Rule
 from .contrast import Contrast
-from .goodness import GOODNESS, Goodness, MeanOfSquares, Sum, SumOfSquares
+from .fast_weights import FastWeights
+from .goodness import Goodness, MeanOfSquares, Sum, SumOfSquares
+from .goodness_parts import GOODNESS, Regions, Signed, TopK
 from .group import Group
 from .headed import HEADS, Head, Headed, RidgeHead, SoftmaxHead
 from .labels import LABELS, Append, Label, Overwrite, Pattern
@@ -14,8 +16,12 @@ from .losses import LOSSES, Loss, Swish, SymBa, Threshold
 from .named import NAMED_RULES, RULES, hinton, named_rule, word_for
 from .negatives import NEGATIVES, HardLabel, LikelyLabel, Negatives, WrongLabel
 from .negatives_features import Corrupted, Generated, Hybrid, Mixed, OtherSample
+from .objectives import OBJECTIVES, CrossEntropy, Logistic, Objective
+from .prototypes import Prototypes
 from .readout import Readout
 from .scff import SCFF
+from .side_channel import SideChannel
+from .top_down import TopDown
 
 __all__ = [
     "GOODNESS",
@@ -24,12 +30,15 @@ __all__ = [
     "LOSSES",
     "NAMED_RULES",
     "NEGATIVES",
+    "OBJECTIVES",
     "RULES",
     "SCFF",
     "Append",
     "ClassRule",
     "Contrast",
     "Corrupted",
+    "CrossEntropy",
+    "FastWeights",
     "Generated",
     "Goodness",
     "Group",
@@ -39,22 +48,30 @@ __all__ = [
     "Hybrid",
     "Label",
     "LikelyLabel",
+    "Logistic",
     "Loss",
     "MeanOfSquares",
     "Mixed",
     "Negatives",
+    "Objective",
     "OtherSample",
     "Overwrite",
     "Pattern",
+    "Prototypes",
     "Readout",
+    "Regions",
     "RidgeHead",
     "Rule",
+    "SideChannel",
+    "Signed",
     "SoftmaxHead",
     "Sum",
     "SumOfSquares",
     "Swish",
     "SymBa",
     "Threshold",
+    "TopDown",
+    "TopK",
     "WrongLabel",
     "hinton",
     "named_rule",

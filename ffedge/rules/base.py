@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,21 @@ from ..tensor import PANEL, TensorSpec, panels
 
 if TYPE_CHECKING:
     from ..network import Network
+
+
+class Work(NamedTuple):
+    """What one sample costs, besides elementwise operations.
+
+    forward, update: passes of the network's own products in training: each takes as many
+    multiply-adds as the network has weights. predict: the same in prediction. extra_training,
+    extra_prediction: multiply-adds of what a rule has beyond the layers, such as class readouts.
+    """
+
+    forward: int
+    update: int
+    predict: int
+    extra_training: int = 0
+    extra_prediction: int = 0
 
 
 @dataclass(frozen=True)
@@ -28,6 +43,8 @@ class Rule:
     name: ClassVar[str]
     #: Activity rows held per sample: 2 where positive and negative data run side by side.
     rows_per_sample: ClassVar[int] = 1
+    #: The same where nothing learns.
+    rows_per_score: ClassVar[int] = 1
     #: Whether layers may have another activation than the ReLU, whose derivative the kernels of
     #: a rule may have built in.
     any_activation: ClassVar[bool] = False
@@ -36,13 +53,58 @@ class Rule:
     #: Whether it learns without labels: the network's one class is then a score.
     unlabelled: ClassVar[bool] = False
 
-    def fitted(self, shape: tuple[int, ...]) -> Rule:
-        """The rule for samples of that shape, if it matters where a feature lies."""
-        return self
+    #: Whether each layer scores the classes in one pass (``vote``), so that layers can be left
+    #: out of a prediction; see ``ffedge.reading``.
+    layers_vote: ClassVar[bool] = False
+    #: Why layers cannot learn one after the other, or lie on disk between turns; "": they can.
+    no_layerwise: ClassVar[str] = ""
+    no_streaming: ClassVar[str] = ""
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether a class's score is the goodness of its label in the input."""
+        return False
+
+    @property
+    def has_heads(self) -> bool:
+        """Whether some layers have a softmax head on the activity of a neutral label."""
+        return False
+
+    def label_begin(self, network: Network) -> int | None:
+        """The first of C inputs of which a label sets its own; None where it is something else."""
+        return None
+
+    def vote_cost(self, network: Network, index: int) -> int:
+        """Multiply-adds of layer ``index``'s own word on the classes, for one row."""
+        return 0
+
+    def vote(self, run: Any, layer: Any, rows: int) -> None:
+        """Add the layer's log-probabilities to ``run.total``; where ``layers_vote``."""
+        raise TypeError(f"{type(self).__name__} has no votes")
 
     def label_inputs(self, classes: int) -> int:
         """Inputs that the first layer has beyond the features."""
         return 0
+
+    def fitted(self, shape: tuple[int, ...]) -> Rule:
+        """The rule with what it leaves to the data filled in; ``shape``: of one sample."""
+        return self
+
+    def inputs(self, width: int) -> int:
+        """What the first layer takes in at once of ``width`` inputs: all, or those of one step."""
+        return width
+
+    def input_width(self, inputs: int) -> int:
+        """The inverse of ``inputs``: the width of what is brought in for one sample."""
+        return inputs
+
+    def input_rows(self, rows: int) -> int:
+        """Rows of that width, where layers hold ``rows`` rows of activity."""
+        return rows
+
+    def fitting_width(self, width: int) -> int:
+        """The next width from ``width`` on that a layer without receptive fields may have."""
+        return width
 
     def check(self, network: Network) -> None:
         """Raise ConfigError if the rule cannot train ``network``."""
@@ -81,6 +143,10 @@ class Rule:
             "errors": TensorSpec((panels(network.classes), rows, PANEL), "float32"),
         }
 
+    def work(self, network: Network) -> Work:
+        """Passes and multiply-adds per sample, with all layers learning."""
+        return Work(1, 1, 1)
+
     def probability_factor(self, network: Network) -> float:
         """Probabilities are ``softmax(factor * total)``; ``total`` is what ``score_batch`` writes.
 
@@ -97,6 +163,10 @@ class Rule:
         logits -= logits.max(axis=1, keepdims=True)
         np.exp(logits, out=logits)
         return logits / logits.sum(axis=1, keepdims=True)
+
+    def hand_on(self, layer: Any, rows: int) -> None:
+        """Turn what a layer's ``forward`` left into the input of the layer above."""
+        layer.normalize(rows)
 
     def train_batch(self, run: Any, count: int) -> None:
         """Train the run's active layers on ``count`` fetched samples."""
@@ -124,6 +194,16 @@ class Rule:
         raise TypeError(f"{type(self).__name__} does not score")
 
 
+def refuse_fields(name: str, network: Network) -> None:
+    """ConfigError if a layer has receptive fields, for a rule with weights beside the layer's."""
+    for i, layer in enumerate(network.layers):
+        if layer.fields is not None:
+            raise ConfigError(
+                f"{name}: expected layers whose units see all inputs, as those of the weights "
+                f"between states do, got receptive fields in layer {i}"
+            )
+
+
 @dataclass(frozen=True)
 class ClassRule(Rule):
     """Rules where a layer itself scores the classes: one pass, no negative data.
@@ -132,6 +212,7 @@ class ClassRule(Rule):
     """
 
     smoothing: float = 0.05
+    layers_vote: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.smoothing <= 0.9:
@@ -149,6 +230,15 @@ class ClassRule(Rule):
 
     def learn(self, run: Any, layer: Any, rows: int) -> None:
         """Update the rule's own parameters from ``run.errors``; after ``delta``."""
+
+    def vote_cost(self, network: Network, index: int) -> int:
+        """A product with a matrix of one row per class."""
+        return network.classes * network.layers[index].out_features
+
+    def vote(self, run: Any, layer: Any, rows: int) -> None:
+        """Log-softmax of ``scores``."""
+        self.scores(run, layer, rows)
+        classes.add_log_probabilities(run.scores, rows, np.float32(1.0), run.total)
 
     def train_batch(self, run: Any, count: int) -> None:
         """Forward, local error, update, normalise: layer by layer, nothing is looked back at."""
@@ -177,8 +267,7 @@ class ClassRule(Rule):
         layers = run.layers[: run.last_active + 1]
         for layer in layers:
             layer.forward(x, count)
-            self.scores(run, layer, count)
-            classes.add_log_probabilities(run.scores, count, np.float32(1.0), run.total)
+            self.vote(run, layer, count)
             if layer is not layers[-1]:
                 layer.normalize(count)
                 x = layer.out

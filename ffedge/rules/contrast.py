@@ -13,8 +13,9 @@ from ..kernels import batch as rows_of
 from ..kernels import classes, normalize, peers, readout
 from ..kernels import goodness as kernels
 from ..tensor import PANEL, TensorSpec, panels
-from .base import Rule
-from .goodness import GOODNESS, Goodness, SumOfSquares
+from .base import Rule, Work
+from .goodness import Goodness, SumOfSquares
+from .goodness_parts import GOODNESS
 from .labels import LABELS, Append, Label
 from .losses import LOSSES, Loss, Threshold
 from .negatives import NEGATIVES, HardLabel, Negatives
@@ -132,9 +133,27 @@ class Contrast(Rule):
         """With the data's shape where its negatives ask for it."""
         return replace(self, negatives=self.negatives.fitted(shape))
 
+    def fitting_width(self, width: int) -> int:
+        """The goodness's."""
+        return self.goodness.fitting_width(width)
+
     def label_inputs(self, classes: int) -> int:
         """What the label encoding adds."""
         return 0 if self.label is None else self.label.inputs(classes)
+
+    @property
+    def reads_labels(self) -> bool:
+        """Where a label enters."""
+        return self.label is not None
+
+    @property
+    def has_heads(self) -> bool:
+        """Those that propose hard negatives."""
+        return self.negatives.needs_heads
+
+    def label_begin(self, network: Network) -> int | None:
+        """The label encoding's."""
+        return None if self.label is None else self.label.begin(network)
 
     def _most_terms(self, network: Network) -> int:
         return max(self.goodness.terms(network, i) for i in range(len(network.layers)))
@@ -148,6 +167,14 @@ class Contrast(Rule):
         """The loss's sharpness over the number of values that are summed."""
         voting = [i for i in range(len(network.layers)) if self._votes(network, i)]
         return self.loss.sharpness / sum(self.goodness.terms(network, i) for i in voting)
+
+    def work(self, network: Network) -> Work:
+        """Two rows forward and in the update; what hard negatives and listening add."""
+        labels = network.classes if self.negatives.makes_labels else 1
+        forward = 2 + self.negatives.passes(network) + (2 if self.collaboration else 0)
+        voting = [n for i, n in enumerate(network.hidden) if self._votes(network, i)]
+        heads = 2 * network.classes * sum(voting) if self.negatives.needs_heads else 0
+        return Work(forward, 2, labels, heads)
 
     def params(self, network: Network, index: int) -> dict[str, TensorSpec]:
         """head (panels, C, 16) float32 on layers that are read out, if negatives need it."""
@@ -184,13 +211,17 @@ class Contrast(Rule):
         parts = (self.goodness.workspace(network, batch), self.negatives.workspace(network, batch))
         return super().workspace(network, batch) | own | parts[0] | parts[1]
 
+    def show_label(self, run: Any, count: int, shown: Any) -> None:
+        """Class codes ``shown``, or None for the neutral label, into fresh rows of the input."""
+        self._show(run, 0, count, shown)
+
     def _show(self, run: Any, first: int, count: int, shown: Any) -> None:
         """Class codes ``shown``, or None for the neutral label, into rows first.. of the input."""
         if self.label is not None:
             self.label.show(run, first, count, shown)
 
     def normalize_input(self, run: Any, rows: int) -> None:
-        """Divide rows of the fetched input by their root mean square, if this is wanted."""
+        """Divide each row, label and all, by its root mean square, if this is wanted."""
         if not self.normalize:
             return
         width = run.network.layers[0].in_features
@@ -198,11 +229,14 @@ class Contrast(Rule):
 
     def train_batch(self, run: Any, count: int) -> None:
         """Positive beside negative rows, layer by layer; nothing is looked back at."""
-        self._pair(run, count)
+        if self.negatives.makes_labels:
+            self.negatives.choose(run, self, count)
         rows = 2 * count
-        self.normalize_input(run, rows)
         if self.collaboration:
+            self._pair(run, count)
             self._listen(run, rows)
+            run.fetch_again(count)
+        self._pair(run, count)
         x = run.input
         layers = run.layers[: run.last_active + 1]
         for layer in layers:
@@ -215,14 +249,14 @@ class Contrast(Rule):
                 x = layer.out
 
     def _pair(self, run: Any, count: int) -> None:
-        """Fill the input: rows 0.. positive, rows count.. negative."""
-        if not self.negatives.makes_labels:
+        """Make of the fetched rows a normalised input: 0.. positive, count.. negative."""
+        if self.negatives.makes_labels:
+            rows_of.copy_rows(run.input, count, count)
+            self._show(run, 0, count, run.labels)
+            self._show(run, count, count, run.shown)
+        else:
             self.negatives.make(run, count)
-            return
-        self.negatives.choose(run, self, count)
-        rows_of.copy_rows(run.input, count, count)
-        self._show(run, 0, count, run.labels)
-        self._show(run, count, count, run.shown)
+        self.normalize_input(run, 2 * count)
 
     def _listen(self, run: Any, rows: int) -> None:
         """Every layer's goodness before any of them learns."""
@@ -240,7 +274,7 @@ class Contrast(Rule):
         """Loss, delta and update of one layer from ``run.goodness``."""
         rows, scale = 2 * count, np.float32(layer.delta_rate())
         terms = self.goodness.terms(run.network, layer.index)
-        threshold = self.goodness.threshold(layer.width)
+        threshold = self.goodness.threshold(layer.width // terms)
         if self.collaboration:
             kernels.add_others(run.all_goodness, rows, layer.index, run.goodness)
             layers = run.layers[: run.last_active + 1]
@@ -267,12 +301,12 @@ class Contrast(Rule):
         x = run.input
         for layer in layers if heads else ():
             layer.forward(x, count)
-            self.goodness.measure(run, layer, count)
+            self.measure(run, layer, count)
             layer.rescale(count)
             x = layer.out
             if "head" not in layer.params:
                 continue
-            readout.readout_scores(x, count, layer.params["head"], run.scores)
+            self.head_scores(run, layer, count)
             share = np.float32(1.0 / heads)
             classes.add_log_probabilities(run.scores, count, share, run.total)
             if layer.active:
@@ -293,6 +327,22 @@ class Contrast(Rule):
             x = layer.out
             yield layer
 
+    def measure(self, run: Any, layer: Any, rows: int) -> None:
+        """The layer's goodness, and to ``layer.length`` what ``rescale`` takes."""
+        self.goodness.measure(run, layer, rows)
+
+    def head_scores(self, run: Any, layer: Any, rows: int) -> None:
+        """Write ``run.scores``: what the head says of the rescaled activity."""
+        readout.readout_scores(layer.out, rows, layer.params["head"], run.scores)
+
+    def collect(self, run: Any, layer: Any, rows: int, column: int, total: Any) -> None:
+        """``measure``, and add the goodness of a layer that votes to a column of ``total``."""
+        self.measure(run, layer, rows)
+        # While only the first layer is trained, it speaks for itself.
+        if layer.index > 0 or run.last_active == 0:
+            terms = self.goodness.terms(run.network, layer.index)
+            kernels.add_goodness(run.goodness, rows, terms, column, total)
+
     def score_batch(self, run: Any, count: int) -> None:
         """Goodness of every label, summed over all layers but the first; one pass per label."""
         for label in range(run.network.classes):
@@ -306,11 +356,7 @@ class Contrast(Rule):
             layers = run.layers[: run.last_active + 1]
             for layer in layers:
                 layer.forward(x, count)
-                self.goodness.measure(run, layer, count)
-                # While only the first layer is trained, it speaks for itself.
-                if layer.index > 0 or run.last_active == 0:
-                    terms = self.goodness.terms(run.network, layer.index)
-                    kernels.add_goodness(run.goodness, count, terms, label, run.total)
+                self.collect(run, layer, count, label, run.total)
                 if layer is not layers[-1]:
                     layer.rescale(count)
                     x = layer.out

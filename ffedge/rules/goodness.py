@@ -33,6 +33,8 @@ class Goodness:
     name: ClassVar[str]
     #: Whether the derivative by a silent unit's activity is 0, so that a ReLU needs no gate.
     silent_is_flat: ClassVar[bool] = False
+    #: Whether the maximising form is never below 0, with activities that are not.
+    nonnegative: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         kind = type(self).__name__
@@ -49,12 +51,16 @@ class Goodness:
     def check(self, network: Network) -> None:
         """Raise ConfigError if it makes no sense on the layers of ``network``."""
 
+    def fitting_width(self, width: int) -> int:
+        """The next width from ``width`` on that a layer without receptive fields may have."""
+        return width
+
     def terms(self, network: Network, index: int) -> int:
         """How many values of goodness, each with its own loss, a row of layer ``index`` has."""
         return 1
 
     def threshold(self, width: int) -> float:
-        """Of each term of a layer of that width, in units of the goodness."""
+        """Of a term that ``width`` units make, in units of the goodness."""
         raise NotImplementedError
 
     def workspace(self, network: Network, batch: int) -> dict[str, TensorSpec]:
@@ -136,9 +142,3 @@ class Sum(Goodness):
         """``slopes``, the same for every unit; silent ones are gated by the activation."""
         sign = np.float32(self.sign)
         goodness.sums_delta(rows, layer.width, run.slopes, sign, layer.delta)
-
-
-#: Kinds of goodness by name, for model files.
-GOODNESS: dict[str, type[Goodness]] = {
-    kind.name: kind for kind in (SumOfSquares, MeanOfSquares, Sum)
-}

@@ -33,6 +33,7 @@ class Group(ClassRule):
     squared: bool = True
     sharpness: float | None = None
     name: ClassVar[str] = "group"
+    any_activation: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,14 +84,24 @@ class Group(ClassRule):
         starts = run.arena[f"groups{layer.width}"]
         starts[:] = self.starts(layer.width, len(starts) - 1)
 
+    def vote_cost(self, network: Network, index: int) -> int:
+        """A goodness, no product."""
+        return 0
+
     def scores(self, run: Any, layer: Any, rows: int) -> None:
         """Goodness of each class group; see ``kernels.group``."""
         starts = run.arena[f"groups{layer.width}"]
         group.group_scores(layer.out, rows, starts, self.squared, self.factor, run.scores)
 
     def delta(self, run: Any, layer: Any, rows: int) -> None:
-        """The goodness's derivative times its class's error."""
+        """The goodness's derivative times its class's error, through the activation's own."""
         starts = run.arena[f"groups{layer.width}"]
-        group.group_delta(
-            layer.out, rows, starts, self.squared, self.factor, run.errors, layer.delta
-        )
+        rectifies = layer.activation.rectifies
+        if self.squared or rectifies:
+            group.group_delta(
+                layer.out, rows, starts, self.squared, self.factor, run.errors, layer.delta
+            )
+        else:
+            group.open_delta(rows, starts, self.factor, run.errors, layer.delta)
+        if not rectifies:
+            layer.gate(rows)

@@ -49,6 +49,10 @@ class Label:
         """Inputs that the first layer has beyond the features."""
         return 0
 
+    def begin(self, network: Network) -> int | None:
+        """The first of C inputs of which a class sets its own; None if that is not how it is."""
+        return None
+
     def _measure(self, run: Any, first: int, count: int, begin: int, end: int) -> None:
         """Write ``run.label_scales`` of these rows, whose features are not yet touched."""
         if self.value is None:
@@ -78,6 +82,10 @@ class Append(Label):
         """One per class."""
         return classes
 
+    def begin(self, network: Network) -> int | None:
+        """Behind the features."""
+        return network.features
+
     def show(self, run: Any, first: int, count: int, shown: Array | None) -> None:
         """See ``kernels.labels.embed_label``."""
         features, classes = run.network.features, run.network.classes
@@ -101,6 +109,10 @@ class Overwrite(Label):
                 f"Overwrite: expected more features than the {network.classes} that labels cover, "
                 f"got {network.features}; use Append()"
             )
+
+    def begin(self, network: Network) -> int | None:
+        """Over the first of them."""
+        return 0
 
     def show(self, run: Any, first: int, count: int, shown: Array | None) -> None:
         """See ``kernels.labels.embed_label``."""

@@ -7,15 +7,21 @@ from typing import Any
 from ..errors import ConfigError
 from .base import Rule
 from .contrast import Contrast
+from .fast_weights import FastWeights
 from .goodness import MeanOfSquares, Sum, SumOfSquares
+from .goodness_parts import Signed, TopK
 from .group import Group
 from .headed import Headed
 from .labels import Append
 from .losses import Swish, SymBa
 from .negatives import Negatives
 from .negatives_features import Corrupted, Generated, Hybrid, Mixed, OtherSample
+from .objectives import Logistic
+from .prototypes import Prototypes
 from .readout import Readout
 from .scff import SCFF
+from .side_channel import SideChannel
+from .top_down import TopDown
 
 
 def hinton(label_value: float = 3.0, peer: float = 0.03, head_gain: float = 10.0) -> Contrast:
@@ -31,10 +37,14 @@ def hinton(label_value: float = 3.0, peer: float = 0.03, head_gain: float = 10.0
 RULES: dict[str, Any] = {
     "readout": Readout,
     "group": Group,
+    "prototypes": Prototypes,
+    "side-channel": SideChannel,
     "contrast": Contrast,
     "hinton": hinton,
     "scff": SCFF,
     "headed": Headed,
+    "top-down": TopDown,
+    "fast-weights": FastWeights,
 }
 
 
@@ -49,10 +59,15 @@ NAMED_RULES: dict[str, Rule] = {
     "readout-frozen": Readout(frozen=True),
     "group": Group(),
     "group-mean": Group(squared=False),
+    "prototypes": Prototypes(),
+    "side-channel": SideChannel(),
+    "side-channel-logistic": SideChannel(Logistic()),
     "hinton": hinton(),
     "hinton-collaborating": Contrast(collaboration=True),
     "hinton-minimising": Contrast(SumOfSquares(minimise=True)),
     "hinton-unsquared": Contrast(Sum()),
+    "hinton-top-k": Contrast(TopK()),
+    "hinton-signed": Contrast(Signed()),
     "symba": Contrast(MeanOfSquares(), SymBa(), peer=0.0),
     "swish": Contrast(MeanOfSquares(), Swish(), peer=0.0),
     "scff": Headed(SCFF(), first=0),
@@ -61,6 +76,8 @@ NAMED_RULES: dict[str, Rule] = {
     "mixed": without_labels(Mixed()),
     "other-sample": without_labels(OtherSample()),
     "generated": without_labels(Generated()),
+    "top-down": TopDown(),
+    "fast-weights": FastWeights(),
 }
 
 

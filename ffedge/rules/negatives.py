@@ -41,6 +41,10 @@ class Negatives:
         """For samples of that shape, if it matters where a feature lies."""
         return self
 
+    def passes(self, network: Network) -> int:
+        """Forward passes per sample that finding the negatives takes."""
+        return 0
+
     def params(self, network: Network, index: int) -> dict[str, TensorSpec]:
         """What it learns and the model file keeps."""
         return {}
@@ -91,6 +95,10 @@ class HardLabel(WrongLabel):
     name: ClassVar[str] = "hard-label"
     needs_heads: ClassVar[bool] = True
 
+    def passes(self, network: Network) -> int:
+        """The neutral one."""
+        return 1
+
     def choose(self, run: Any, rule: Contrast, count: int) -> None:
         """See ``kernels.labels.wrong_labels``."""
         rule.propose(run, count)
@@ -111,11 +119,21 @@ class LikelyLabel(WrongLabel):
 
     def check(self, network: Network) -> None:
         """A root needs a goodness of 0 or more."""
-        if network.rule.goodness.minimise:  # type: ignore[attr-defined]
+        goodness = network.rule.goodness  # type: ignore[attr-defined]
+        if goodness.minimise:
             raise ConfigError(
                 "LikelyLabel: expected a goodness that is maximised, whose root can be taken, got "
                 "minimise=True; use HardLabel()"
             )
+        if not goodness.nonnegative:
+            raise ConfigError(
+                "LikelyLabel: expected a goodness that is never below 0, whose root can be taken, "
+                f"got {goodness.name}; use HardLabel()"
+            )
+
+    def passes(self, network: Network) -> int:
+        """One per class."""
+        return network.classes
 
     def choose(self, run: Any, rule: Contrast, count: int) -> None:
         """Goodness of all labels, then ``kernels.labels.wrong_labels`` by half its logarithm."""

@@ -242,6 +242,10 @@ class Generated(Negatives):
         width = panels(network.layers[index].out_features)
         return {"decoder": TensorSpec((width, network.features, PANEL), "float32")}
 
+    def passes(self, network: Network) -> int:
+        """Of the sample, for its activity; the decoder's own work is not counted."""
+        return 1
+
     def workspace(self, network: Network, batch: int) -> dict[str, TensorSpec]:
         """The last layer's activity, what is decoded, and its errors."""
         features = network.features

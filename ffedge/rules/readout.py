@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from ..kernels import random, readout
 from ..layers import OUTPUT_EXP, readout_exponent
 from ..tensor import PANEL, TensorSpec, panels
-from .base import ClassRule
+from .base import ClassRule, Work
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -32,6 +32,7 @@ class Readout(ClassRule):
     frozen: bool = False
     seed: int = 0
     name: ClassVar[str] = "readout"
+    any_activation: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,6 +76,11 @@ class Readout(ClassRule):
             buffers["readout_panel"] = TensorSpec((1, network.classes, PANEL), "float32")
         return buffers
 
+    def work(self, network: Network) -> Work:
+        """Scores, the errors' way back and M's own update take C * N each."""
+        once = network.classes * sum(network.hidden)
+        return Work(1, 1, 1, once * (2 if self.frozen else 3), once)
+
     def initialize(self, layer: Any, seed: int) -> None:
         """M starts at N(0, 1 / N), like a weight of fan-in N."""
         if not self.frozen:
@@ -96,18 +102,21 @@ class Readout(ClassRule):
             readout.readout_scores(layer.out, rows, layer.params["readout"], run.scores)
 
     def delta(self, run: Any, layer: Any, rows: int) -> None:
-        """``(errors @ M) * (h > 0)``."""
+        """``errors @ M`` through the activation's derivative, ``h > 0`` for a ReLU."""
+        rectifies = layer.activation.rectifies
+        last = run.index, run.offset, layer.delta
         if self.frozen:
             matrix = self.frozen_matrix(layer.index, layer.width)
-            readout.frozen_delta(
-                layer.out, rows, run.errors, *matrix, run.readout_panel,
-                run.index, run.offset, layer.delta,
-            )  # fmt: skip
+            if rectifies:
+                readout.frozen_delta(layer.out, rows, run.errors, *matrix, run.readout_panel, *last)
+            else:
+                readout.frozen_open_delta(rows, run.errors, *matrix, run.readout_panel, *last)
+        elif rectifies:
+            readout.readout_delta(layer.out, rows, run.errors, layer.params["readout"], *last)
         else:
-            readout.readout_delta(
-                layer.out, rows, run.errors, layer.params["readout"],
-                run.index, run.offset, layer.delta,
-            )  # fmt: skip
+            readout.open_delta(rows, run.errors, layer.params["readout"], *last)
+        if not rectifies:
+            layer.gate(rows)
 
     def learn(self, run: Any, layer: Any, rows: int) -> None:
         """``M += errors.T @ h``, stepped by the optimiser."""

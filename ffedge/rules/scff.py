@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..activations import Activation, Triangle
+from ..activations import Activation, Standout
 from ..errors import ConfigError
 from ..kernels import negatives
 from ..tensor import TensorSpec
@@ -31,7 +31,8 @@ class SCFF(Rule):
 
         softplus(high - g+) + softplus(g- - low) + restraint * g+
 
-    What it passes on is its activation of z, the triangle: units that stand out from their row.
+    What it passes on is its activation of z: the paper's triangle, but sparser, units that stand
+    out from their row.
     The score is the goodness of that activity, summed over the layers.
 
     high, low: thresholds from the first layer on, -100 to 100; the last one holds for all above.
@@ -47,7 +48,7 @@ class SCFF(Rule):
     any_activation: ClassVar[bool] = True
     unlabelled: ClassVar[bool] = True
     #: Sparser than the paper's: more samples on validation data were told apart by what it passes.
-    activation: ClassVar[Activation] = Triangle(0.7)
+    activation: ClassVar[Activation] = Standout(0.7)
 
     def __post_init__(self) -> None:
         for field in ("high", "low"):
@@ -71,7 +72,7 @@ class SCFF(Rule):
             if not layer.activation.keeps_sums:
                 raise ConfigError(
                     f"SCFF: expected an activation that keeps its sums in layer {i}, such as "
-                    f"Triangle(), got {layer.activation.name}"
+                    f"Standout(), got {layer.activation.name}"
                 )
 
     def workspace(self, network: Network, batch: int) -> dict[str, TensorSpec]:

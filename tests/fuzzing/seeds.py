@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from ffedge.activations import Leaky, StudentT
 from ffedge.buffers import model_needs, plan_training
+from ffedge.fields import Fields
 from ffedge.firmware.elf32_file import CODE, DATA, OBJECT, READ_ONLY, OutSection, OutSymbol
 from ffedge.firmware.elf32_file import write_elf as write_elf32
 from ffedge.firmware.store import Store
@@ -28,7 +30,7 @@ from ffedge.model_file import save_model
 from ffedge.network import Network
 from ffedge.optimizers import SGD, Adam, Momentum
 from ffedge.recipe import Recipe
-from ffedge.rules import Group, Readout, hinton
+from ffedge.rules import Contrast, Group, Readout, Regions, hinton
 from ffedge.training_file import TrainingFile
 
 SAMPLES = 12
@@ -49,6 +51,14 @@ _NETWORKS = (
     Network.dense(4, (16, 5), 2, hinton(), normalize_input=True),
     Network.dense(6, (16, 8), 3, precision="int8", input_parts=2),
     Network.dense(4, (16,), 2, Readout(frozen=True, seed=5)),
+    Network.dense(
+        6,
+        (16, 4),
+        2,
+        Contrast(Regions(count=2)),
+        activations=[Leaky(), StudentT()],
+        fields=[Fields((3, 2), (2, 1), (1, 1)), None],
+    ),
 )
 
 

@@ -214,7 +214,6 @@ def test_the_label_inputs_widen_the_first_layer_only():
 @pytest.mark.parametrize(
     ("field", "words", "values"),
     [
-        ("label_value", "label_value in 0.001..1000", [0.0, -1.0, 1001.0]),
         ("peer", "peer in 0..1", [-0.1, 1.1]),
         ("head_gain", "head_gain in 0.001..1000", [0.0, 1e4]),
     ],
@@ -224,7 +223,7 @@ def test_a_setting_out_of_range_is_refused(field, words, values):
         with pytest.raises(ConfigError) as refusal:
             hinton(**{field: value})
 
-        assert str(refusal.value) == f"Hinton: expected {words}, got {value!r}"
+        assert str(refusal.value) == f"Contrast: expected {words}, got {value!r}"
 
 
 def test_a_network_without_room_for_features_is_refused():

@@ -1,0 +1,124 @@
+"""Measure every rule that has a word, as the table of docs/rules.md.
+
+    python tools/rules.py [RULE ...] [--hidden 500,500] [--epochs 10] [--data-dir FOLDER]
+                          [--out FILE]
+
+Each rule trains on MNIST and Fashion-MNIST with the same recipe (Adam 0.001, batches of 64, seed
+0, the input scaled as ffedge scales images); the test part is read once, at the end. What it
+takes is counted from the network: multiply-adds a sample and planned bytes. Results go to FILE as
+JSON lines, and what stands there is not measured again.
+"""
+
+from __future__ import annotations
+
+import os
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from datasets import folder
+
+from ffedge.buffers import plan_training
+from ffedge.cli.progress import ProgressLine
+from ffedge.errors import ConfigError
+from ffedge.network import Network
+from ffedge.optimizers import SGD
+from ffedge.recipe import Recipe
+from ffedge.rules import NAMED_RULES, Rule
+from ffedge.sources import load
+from ffedge.trainer import Trainer
+
+SETS = ("mnist", "fashion-mnist")
+
+
+def works_in_int8(rule: Rule, hidden: tuple[int, ...]) -> bool:
+    """Whether the rule trains in 8 bits."""
+    try:
+        plan_training(Network.dense(784, hidden, 10, rule, precision="int8"), Recipe(SGD(0.25)))
+    except ConfigError:
+        return False
+    return True
+
+
+def measure(word: str, name: str, hidden: tuple[int, ...], epochs: int, data: Path) -> Any:
+    """Train one rule on one set; the row as JSON types."""
+    train, test = load(name, data_dir=data)
+    assert test is not None
+    rule = NAMED_RULES[word]
+    network = Network.dense(train.width, hidden, len(train.classes), rule)
+    recipe = Recipe(epochs=epochs, scaling="global" if name == "mnist" else "standard")
+    trainer = Trainer(network, recipe)
+    trainer.learn_scaling(train)
+    with ProgressLine() as line:
+        for progress in trainer.train(train):
+            line.show(progress)
+    work = rule.work(network)
+    return {
+        "rule": word, "data": name, "network": network.text, "epochs": epochs,
+        "test_accuracy": 100 * trainer.evaluate(test), "seconds": progress.seconds,
+        "forward": work.forward, "update": work.update, "predict": work.predict,
+        "training_multiply_adds": network.training_work,
+        "prediction_multiply_adds": network.prediction_work,
+        "planned_bytes": trainer.plan.peak, "int8": works_in_int8(rule, hidden),
+    }  # fmt: skip
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown, a line for each rule."""
+    lines = [
+        "| rule | passes: forward + update, predict | training | prediction | bytes | MNIST | "
+        "Fashion | int8 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for word in dict.fromkeys(row["rule"] for row in rows):
+        found = {row["data"]: row for row in rows if row["rule"] == word}
+        row = next(iter(found.values()))
+        right = [f"{found[name]['test_accuracy']:.2f}" if name in found else "" for name in SETS]
+        lines.append(
+            f"| `{word}` | {row['forward']} + {row['update']}, {row['predict']} | "
+            f"{row['training_multiply_adds'] / 1e6:.2f} M | "
+            f"{row['prediction_multiply_adds'] / 1e6:.2f} M | {row['planned_bytes']:,} | "
+            f"{right[0]} | {right[1]} | {'yes' if row['int8'] else 'no'} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure what is not in the file yet, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("rules", nargs="*", metavar="RULE", default=[],
+                        help="default: all")  # fmt: skip
+    parser.add_argument("--hidden", default="500,500", help="default: 500,500")
+    parser.add_argument("--epochs", type=int, default=10, help="default: 10")
+    parser.add_argument("--data-dir", help="folder of mnist and fashion-mnist")
+    parser.add_argument("--out", type=Path, default=Path("rules.jsonl"),
+                        help="default: rules.jsonl")  # fmt: skip
+    options = parser.parse_args()
+    unknown = set(options.rules) - set(NAMED_RULES)
+    if unknown:
+        parser.error(f"expected rules among {', '.join(NAMED_RULES)}, got {', '.join(unknown)}")
+    hidden = tuple(int(width) for width in options.hidden.split(","))
+    rows = []
+    if options.out.exists():
+        rows = [json.loads(line) for line in options.out.read_text().splitlines()]
+    done = {(row["rule"], row["data"]) for row in rows}
+    for word in options.rules or NAMED_RULES:
+        for name in SETS:
+            if (word, name) in done:
+                continue
+            row = measure(word, name, hidden, options.epochs, folder(options.data_dir))
+            rows.append(row)
+            with options.out.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            print(f"{word} {name}: {row['test_accuracy']:.2f} %, {row['seconds']:.0f} s",
+                  flush=True)  # fmt: skip
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
