@@ -196,6 +196,14 @@ def test_what_makes_no_sense_is_refused(make, words):
         make()
 
 
+def test_work_counts_passes_and_the_heads_products():
+    several = Network.dense(20, (30, 10), 3, Headed(first=0))
+    upper = Network.dense(20, (30, 10), 3, Headed(head=RidgeHead()))
+
+    assert several.rule.work(several) == (2, 0, 1, 240, 120)
+    assert upper.rule.work(upper) == (1, 0, 1, 110, 30)
+
+
 def test_a_stream_is_refused():
     network = Network.dense(20, (7,), 3, Headed())
 

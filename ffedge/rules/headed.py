@@ -13,7 +13,7 @@ from ..activations import Activation
 from ..errors import ConfigError
 from ..kernels import classes, heads
 from ..tensor import PANEL, TensorSpec, panels
-from .base import Rule
+from .base import Rule, Work
 from .contrast import Contrast
 from .scff import SCFF
 
@@ -260,6 +260,14 @@ class Headed(Rule):
         """Panels of all layers read."""
         widths = enumerate(network.hidden)
         return sum(panels(width) for i, width in widths if self.reads(network, i))
+
+    def work(self, network: Network) -> Work:
+        """Of the head's training; a softmax head on several layers takes a second pass."""
+        read = [width for i, width in enumerate(network.hidden) if self.reads(network, i)]
+        once = network.classes * sum(read)
+        if isinstance(self.head, RidgeHead):
+            return Work(1, 0, 1, sum(read) ** 2 + sum(read), once)
+        return Work(1 if len(read) == 1 else 2, 0, 1, 2 * once, once)
 
     def probability_factor(self, network: Network) -> float:
         """The head's own."""
