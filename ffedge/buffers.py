@@ -218,6 +218,15 @@ def plan_training(
     return plan
 
 
+def check_stream(network: Network) -> None:
+    """Raise ConfigError for a rule that learns in two steps, of which a stream has one."""
+    if not network.rule.learns("weight"):
+        raise ConfigError(
+            f"stream: expected a rule that trains the layers, got {network.rule.name}, whose "
+            "layers have learned before; use fit"
+        )
+
+
 def check_training(
     network: Network, recipe: Recipe, streaming: Streaming | None = None, *,
     checkpoint: bool = False,
@@ -249,11 +258,8 @@ def check_training(
             "plan_training: expected precision int8 and at least two layers for two threads, got "
             f"{network.precision} and {len(network.layers)}"
         )
-    if recipe.stream and not network.rule.learns("weight"):
-        raise ConfigError(
-            f"plan_training: expected a rule that trains the layers for a stream, got "
-            f"{network.rule.name}, whose layers have learned before; use fit"
-        )
+    if recipe.stream:
+        check_stream(network)
     if streaming is not None:
         streaming.check(network)
         if streaming.outputs and recipe.shift:
