@@ -50,12 +50,16 @@ def in_house_form(message):
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("schedule", ["sweep", "layerwise"])
 def test_fit_learns_and_tells_what_it_did(data, rule, schedule):
+    if (rule, schedule) == ("generated", "layerwise"):
+        pytest.skip("refused: test_a_generator_needs_all_layers_at_once")
     model = small(rule=rule, schedule=schedule, hidden_layer_sizes=(16, 12), max_iter=40).fit(*data)
 
     assert model.score(*data) > 0.9
     assert model.classes_.tolist() == [0, 1, 2]
     assert model.n_features_in_ == 4
-    assert model.n_iter_ == (40 if schedule == "sweep" else 80)
+    # A head is trained in one sweep, whatever the schedule of the layers below it.
+    layerwise = schedule == "layerwise" and NAMED_RULES[rule].learns("weight")
+    assert model.n_iter_ == (80 if layerwise else 40)
     assert model.loss_ >= 0
     assert model.plan_.peak == model._trainer.measured_bytes
 
