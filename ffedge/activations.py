@@ -99,6 +99,34 @@ class Triangle(Activation):
 
 
 @dataclass(frozen=True)
+class Standout(Activation):
+    """``y = max(z - mean - offset * deviation, 0)`` over the layer's units: those that stand out.
+
+    The triangle with a higher threshold, which makes it sparser; keeps the sums for rules that pair
+    samples. offset: 0 to 3 standard deviations.
+    """
+
+    offset: float = 0.7
+    name: ClassVar[str] = "standout"
+    keeps_sums: ClassVar[bool] = True
+    nonnegative: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.offset <= 3.0:
+            raise ConfigError(f"Standout: expected offset in 0..3, got {self.offset!r:.40}")
+
+    def apply(self, out: Array, rows: int, width: int, sums: Array) -> None:
+        """The sums are kept first, where there is a buffer for them."""
+        if sums is not out:
+            sums[:, :rows] = out[:, :rows]
+        activations.standout(out, rows, width, np.float32(self.offset))
+
+    def gate(self, delta: Array, rows: int, width: int, out: Array, sums: Array) -> None:
+        """The transposed Jacobian: units share their row's mean and deviation."""
+        activations.standout_gate(delta, rows, width, sums, out, np.float32(self.offset))
+
+
+@dataclass(frozen=True)
 class StudentT(Activation):
     """Negative log density under a t-distribution; Hinton 2022 (arXiv 2212.13345), section 10.
 
@@ -130,7 +158,7 @@ RELU = ReLU()
 
 #: Activations by name, for model files and the command line.
 ACTIVATIONS: dict[str, type[Activation]] = {
-    kind.name: kind for kind in (ReLU, Leaky, Triangle, StudentT)
+    kind.name: kind for kind in (ReLU, Leaky, Triangle, Standout, StudentT)
 }
 
 

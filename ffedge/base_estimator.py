@@ -38,7 +38,7 @@ class Estimator(Online):
 
     hidden_layer_sizes: Sequence[int]
     rule: str | Rule
-    activation: str | Activation | Sequence[str | Activation]
+    activation: str | Activation | Sequence[str | Activation] | None
     fields: Sequence[Fields | None] | None
     boxes: Mapping[int, Box] | None = None
     shift: Shift
@@ -94,15 +94,19 @@ class Estimator(Online):
         """Train from scratch, or go on if ``warm_start`` and the network is the last one's."""
         old = getattr(self, "_trainer", None)
         if not (self.warm_start and old is not None and old.network == network):
-            self._begin(network, recipe, names)
-            self._trainer.learn_scaling(data)
-            self._learned_scaling()
+            self._start(data, network, recipe, names)
         else:
             self._check_same_names(names)
             self._resume(network, old.params, recipe, names)
         for progress in self._trainer.train(data, tick=float("inf")):
             self.n_iter_ = progress.epoch
             self.loss_ = progress.loss
+
+    def _start(self, data: Dataset, network: Network, recipe: Recipe, names: Array) -> None:
+        """Make the trainer and all it needs before its first update."""
+        self._begin(network, recipe, names)
+        self._trainer.learn_scaling(data)
+        self._learned_scaling()
 
     def _learned_scaling(self) -> None:
         """Called once the scaler has learned, before the first update."""
@@ -136,6 +140,8 @@ class Estimator(Online):
 
     def _activations(self) -> Activation | list[Activation]:
         given = self.activation
+        if given is None:
+            return self._rule().activation
         if isinstance(given, str | Activation):
             return activation_of(given)
         if not isinstance(given, Sequence):

@@ -44,6 +44,7 @@ def kept_state(network: Network, recipe: Recipe, index: int) -> dict[str, Tensor
     state = {
         f"{name}.{kind}": spec
         for name, spec in parameters(network, index).items()
+        if network.rule.learns(name)
         for kind in recipe.optimizer.state
     }
     return state | network.rule.memory(network, index)
@@ -227,6 +228,15 @@ def plan_training(
     return plan
 
 
+def check_stream(network: Network) -> None:
+    """Raise ConfigError for a rule that learns in two steps, of which a stream has one."""
+    if not network.rule.learns("weight"):
+        raise ConfigError(
+            f"stream: expected a rule that trains the layers, got {network.rule.name}, whose "
+            "layers have learned before; use fit"
+        )
+
+
 def check_training(
     network: Network, recipe: Recipe, streaming: Streaming | None = None, *,
     checkpoint: bool = False,
@@ -262,6 +272,11 @@ def check_training(
         raise ConfigError(
             "plan_training: expected one thread where black boxes stand between the layers, whose "
             "functions need not bear two, got two; leave --threads out"
+        )
+    if recipe.stream and not network.rule.learns("weight"):
+        raise ConfigError(
+            f"plan_training: expected a rule that trains the layers for a stream, got "
+            f"{network.rule.name}, whose layers have learned before; use fit"
         )
     if streaming is not None:
         streaming.check(network)

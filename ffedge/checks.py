@@ -33,49 +33,50 @@ def check_features(estimator: Any, X: Any, *, reset: bool) -> Array:
     reset: learn ``n_features_in_`` and column names from X; otherwise compare with them.
     Raises ValueError (DataError where scikit-learn is not loaded).
     """
+    name = type(estimator).__name__
     if "sklearn" in sys.modules:
         from sklearn.utils.validation import validate_data
 
         dtypes = [np.float32, np.uint8, np.int8, np.int16]
         with np.errstate(over="ignore"):  # what overflows is infinite, and refused as such
             return cast(Array, validate_data(estimator, X, dtype=dtypes, order="C", reset=reset))
-    names, where = getattr(X, "columns", None), type(estimator).__name__
+    names = getattr(X, "columns", None)
     try:
         array = np.asarray(X)
     except ValueError as error:
-        raise DataError(f"{where}: expected rows of equal length, got {error}") from None
+        raise DataError(f"{name}: expected rows of equal length, got {error}") from None
     if array.ndim != 2:
         raise DataError(
-            f"{where}: expected X of shape (samples, features), got {array.shape}; "
+            f"{name}: expected X of shape (samples, features), got {array.shape}; "
             "reshape a single sample to (1, features)"
         )
     if 0 in array.shape:
         raise DataError(
-            f"{where}: expected at least 1 sample and 1 feature, got X of shape {array.shape}"
+            f"{name}: expected at least 1 sample and 1 feature, got X of shape {array.shape}"
         )
     if not reset and array.shape[1] != estimator.n_features_in_:
         raise DataError(
-            f"{where}: expected {estimator.n_features_in_} features, got {array.shape[1]}"
+            f"{name}: expected {estimator.n_features_in_} features, got {array.shape[1]}"
         )
     known = getattr(estimator, "feature_names_in_", None)
     if not reset and names is not None and known is not None and list(names) != list(known):
         raise DataError(
-            f"{where}: expected columns {list(known)[:8]} in this order, got {list(names)[:8]}"
+            f"{name}: expected columns {list(known)[:8]} in this order, got {list(names)[:8]}"
         )
     if array.dtype.kind == "c":
-        raise DataError(f"{where}: expected real numbers in X, got complex ones")
+        raise DataError(f"{name}: expected real numbers in X, got complex ones")
     if array.dtype not in (np.uint8, np.int8, np.int16):
         try:
             with np.errstate(over="ignore"):  # what overflows is refused below
                 array = array.astype(np.float32, copy=False)
         except (TypeError, ValueError) as error:
-            raise DataError(f"{where}: expected numbers in X, got {error}") from None
+            raise DataError(f"{name}: expected numbers in X, got {error}") from None
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise DataError(f"{where}: expected finite numbers in X, got NaN or infinity")
+        raise DataError(f"{name}: expected finite numbers in X, got NaN or infinity")
     if reset:
         estimator.n_features_in_ = array.shape[1]
         estimator.__dict__.pop("feature_names_in_", None)
-        if names is not None and all(isinstance(name, str) for name in names):
+        if names is not None and all(isinstance(column, str) for column in names):
             estimator.feature_names_in_ = np.asarray(names, dtype=object)
     return np.ascontiguousarray(array)
 

@@ -16,12 +16,15 @@ from .drift import Drift
 from .errors import DataError
 from .fields import Fields
 from .model import Classes, Model
+from .network import Network
 from .online_classes import OnlineClasses
 from .optimizers import Optimizer
 from .recipe import Recipe
-from .rules import Rule
+from .rules import Headed, Rule
 from .shifts import Shift, check_shape, grid_of
-from .sources import from_arrays
+from .sources import Dataset, from_arrays
+from .units import parse_bytes
+from .unlabelled import head_recipe, pretrain
 
 Array = np.ndarray[Any, Any]
 
@@ -30,11 +33,13 @@ class FFClassifier(OnlineClasses):
     """A multi-layer classifier trained by Forward-Forward, layer by layer, inside a byte budget.
 
     hidden_layer_sizes: widths of the hidden layers, each at least 1.
-    rule: "readout", "readout-frozen", "group", "group-mean", "hinton", or an object of
-    ``ffedge.rules`` with options.
+    rule: "readout", "readout-frozen", "group", "group-mean", "hinton" or another word of
+    ``ffedge.rules.NAMED_RULES``, or an object of ``ffedge.rules`` with options. A ``Headed`` one,
+    such as "scff", first trains the layers without labels, then a head, ``max_iter`` passes each.
     precision: "float32", or "int8": weights, activations and updates in 8 bits, the same bits
     on every machine; rules readout, group and group-mean.
-    activation: "relu", "leaky", "triangle", "student-t", an object of ``ffedge.activations``, or
+    activation: None (what the rule prefers: "relu", of "scff" "standout"), "relu", "leaky",
+    "triangle", "standout", "student-t", an object of ``ffedge.activations``, or
     a sequence of these, one a layer. Anything but "relu" is float32 only.
     fields: None, or one ``ffedge.fields.Fields`` (or None) a layer: which inputs its units see.
     boxes: black boxes by the number of the layer that each stands in front of, such as
@@ -78,7 +83,7 @@ class FFClassifier(OnlineClasses):
         *,
         rule: str | Rule = "readout",
         precision: str = "float32",
-        activation: str | Activation | Sequence[str | Activation] = "relu",
+        activation: str | Activation | Sequence[str | Activation] | None = None,
         fields: Sequence[Fields | None] | None = None,
         boxes: Mapping[int, Box] | None = None,
         optimizer: str | Optimizer = "auto",
@@ -143,6 +148,16 @@ class FFClassifier(OnlineClasses):
         if memory is not None:
             memory.offer(data.features, data.labels)
         return self
+
+    def _start(self, data: Dataset, network: Network, recipe: Recipe, names: Array) -> None:
+        """Of a headed rule, train the layers without labels first."""
+        if not isinstance(network.rule, Headed):
+            super()._start(data, network, recipe, names)
+            return
+        budget = None if self.max_memory is None else parse_bytes(self.max_memory)
+        model = pretrain(data, network.hidden, network.rule.learned, recipe, budget=budget)
+        recipe = head_recipe(recipe, network.rule.head)
+        self._resume(network, model.params, recipe, names)
 
     # Prediction
 

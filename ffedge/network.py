@@ -9,7 +9,7 @@ from itertools import groupby, pairwise
 from typing import Any
 
 from .activations import ACTIVATIONS, RELU, Activation
-from .boxes import BOXES, Box, Perturbed, Slot
+from .boxes import Box, Perturbed, Slot
 from .boxes.custom import with_functions
 from .described import describe, parse
 from .errors import ConfigError
@@ -28,7 +28,8 @@ class Network:
     """What is trained: every reader (plan, trainer, exporters) starts from this description.
 
     layers: at least one; each layer's input is the output of the one below.
-    classes: 2 to 65,536. rule: how a layer learns.
+    classes: 2 to 65,536; 1 of a rule that learns without labels, whose one score says how normal a
+    sample is. rule: how a layer learns.
     normalize_input: divide each sample by its root mean square before the first layer (float32).
     precision: "float32", or "int8": weights, readout and activations in 8 bits, see kernels/int8.
     input_parts: 1; or 2 for signed features in int8, whose positive and negative parts enter side
@@ -52,7 +53,12 @@ class Network:
     def __post_init__(self) -> None:
         if not self.layers:
             raise ConfigError("Network: expected at least one hidden layer, got none")
-        if not 2 <= self.classes <= 65_536:
+        if self.rule.unlabelled and self.classes != 1:
+            raise ConfigError(
+                f"Network: expected 1 class, which is a score, of the rule {self.rule.name} that "
+                f"learns without labels, got {self.classes!r}; put a head on it: Headed(rule)"
+            )
+        if not self.rule.unlabelled and not 2 <= self.classes <= 65_536:
             raise ConfigError(f"Network: expected 2 to 65,536 classes, got {self.classes!r}")
         self._check_form()
         self._check_boxes()
@@ -172,16 +178,18 @@ class Network:
         normalize_input: bool = False,
         precision: str = "float32",
         input_parts: int = 1,
-        activations: Activation | Sequence[Activation] = RELU,
+        activations: Activation | Sequence[Activation] | None = None,
         fields: Sequence[Fields | None] | None = None,
         boxes: Mapping[int, Box] | None = None,
     ) -> Network:
         """Fully connected layers of the given widths; label inputs and parts are added.
 
-        activations: of every layer, or one for each. fields: one for each layer, or None. boxes:
-        by the number of the layer that takes in what comes out; 0 stands in front of the first.
+        activations: of every layer, or one for each; None: what the rule prefers. fields: one for
+        each layer, or None. boxes: by the number of the layer that takes in what comes out; 0
+        stands in front of the first.
         """
         rule = Readout() if rule is None else rule
+        activations = rule.activation if activations is None else activations
         each = [activations] * len(hidden) if isinstance(activations, Activation) else activations
         if len(each) != len(hidden):
             raise ConfigError(
@@ -360,23 +368,6 @@ class Network:
             raise ConfigError(
                 f"network description: expected the known fields, got {error!r:.200}"
             ) from None
-
-
-def cut_of(network: Network) -> int:
-    """Where two threads divide the layers: the cut that leaves the longer half shortest."""
-    work = [math.prod(layer.input_shape) * layer.out_features for layer in network.layers]
-    return min(range(1, len(work)), key=lambda cut: max(sum(work[:cut]), sum(work[cut:])))
-
-
-def _slots(boxes: Mapping[int, Box], inputs: Sequence[int]) -> tuple[Slot, ...]:
-    """The boxes with the widths that they take in, in the order of the layers."""
-    for index in boxes:
-        if type(index) is not int or not 0 <= index < len(inputs):
-            raise ConfigError(
-                f"Network: expected boxes in front of layers 0 to {len(inputs) - 1}, got one in "
-                f"front of {index!r:.40}"
-            )
-    return tuple(Slot(index, inputs[index], boxes[index]) for index in sorted(boxes))
 
 
 def _parse_boxes(described: Any, layers: int) -> dict[int, Box]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .buffers import check_stream
 from .checks import (
     NotFitted,
     fill_sample,
@@ -174,6 +175,8 @@ class Online(Parameters):
                 f"{self.drift_signal!r}"
             )
         trainer = getattr(self, "_trainer", None)
+        if trainer is not None:
+            check_stream(trainer.network)
         if trainer is None:
             size = 32 if self.batch_size == "auto" else self.batch_size
             scaling = "standard" if self.scaling == "auto" else self.scaling

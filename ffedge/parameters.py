@@ -13,6 +13,8 @@ class Parameters:
 
     #: Whether numbers are predicted, not classes.
     _numeric: ClassVar[bool] = False
+    #: "classifier" or "outlier_detector", as scikit-learn calls them.
+    kind: ClassVar[str] = "classifier"
 
     @classmethod
     def _names(cls) -> list[str]:
@@ -47,10 +49,11 @@ class Parameters:
         """What scikit-learn wants to know of an estimator; called by scikit-learn only."""
         from sklearn.utils import ClassifierTags, InputTags, RegressorTags, Tags, TargetTags
 
+        classifies = self.kind == "classifier"
         return Tags(
-            estimator_type="regressor" if self._numeric else "classifier",
-            target_tags=TargetTags(required=True),
-            classifier_tags=None if self._numeric else ClassifierTags(),
+            estimator_type="regressor" if self._numeric else self.kind,
+            target_tags=TargetTags(required=classifies),
+            classifier_tags=ClassifierTags() if classifies and not self._numeric else None,
             regressor_tags=RegressorTags() if self._numeric else None,
             input_tags=InputTags(sparse=False, allow_nan=False),
         )

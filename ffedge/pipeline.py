@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .network import cut_of
-
 if TYPE_CHECKING:
-    from .run_int8 import Int8Run
+from .run_int8 import Int8Run
 
 
 class Pipeline:

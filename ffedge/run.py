@@ -65,6 +65,7 @@ class LayerRun:
             self.state = {
                 name: [arena[f"layer{index}.{name}.{kind}"] for kind in recipe.optimizer.state]
                 for name in self.params
+                if network.rule.learns(name)
             }
 
     def bind(self, suffix: str = "") -> None:

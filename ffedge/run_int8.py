@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .arena import Arena
+from .buffers_int8 import cut_of
 from .fetching import ALL_ROWS, choose, grid_for
 from .kernels import batch
 from .kernels.int8 import input as int8_input
 from .kernels.int8 import shift as shifted
-from .network import Network, cut_of
+from .network import Network
 from .recipe import Recipe
 from .run import Run
 from .run_box import Draws, bound_boxes

@@ -52,7 +52,7 @@ class Streaming:
                 f"Streaming: expected for each of {len(most)} layers at most its own panels "
                 f"{most}, got {list(self.panels)}"
             )
-        if self.outputs and network.rule.rows_per_sample > 1:
+        if self.outputs and (network.rule.rows_per_sample > 1 or not network.rule.learns("weight")):
             raise ConfigError(
                 f"Streaming: expected outputs that depend on the sample alone, got the rule "
                 f"{network.rule.name}, which shows it other data too; leave outputs out"

@@ -277,6 +277,8 @@ class Trainer:
                     done = (turn + step / steps) / len(stages)
                     clock.step(done)
                     last = first + count == samples
+                    if step == steps:
+                        self.network.rule.finish(self.run, self.evaluate, validation)
                     self.epochs_done += last
                     place = Cursor(turn, epoch + last, 0 if last else first + count)
                     told = self._stopping

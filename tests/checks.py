@@ -151,7 +151,7 @@ def small_trainer(
     schedule = "sweep" if stage is None else "layerwise"
     options = {"scaling": "none", "shuffle": False, "seed": seed, "schedule": schedule} | recipe
     trainer = Trainer(network, Recipe(optimizer, batch_size=batch, **options))
-    trainer.learn_scaling(small_data(features, classes, classes))
+    trainer.learn_scaling(small_data(features, max(classes, 2), max(classes, 2)))
     trainer.run.begin_stage(stage)
     return trainer
 

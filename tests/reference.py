@@ -322,3 +322,39 @@ def central_differences(loss, z, step=1e-5):
         down[at] -= step
         gradient[at] = (loss(up) - loss(down)) / (2 * step)
     return gradient
+
+
+# Learning without labels.
+
+
+def blob_mask(seed, height, width, blurs):
+    """Random bits, blurred with [1/4, 1/2, 1/4] both ways, cut at a half."""
+    mask = np.array(
+        [[bits(seed, y * width + x) >> 31 for x in range(width)] for y in range(height)]
+    )
+    mask = mask.astype(np.float64)
+    for _ in range(blurs):
+        wide = np.pad(mask, ((0, 0), (1, 1)), mode="edge")
+        mask = (wide[:, :-2] + 2 * wide[:, 1:-1] + wide[:, 2:]) / 4
+        high = np.pad(mask, ((1, 1), (0, 0)), mode="edge")
+        mask = (high[:-2] + 2 * high[1:-1] + high[2:]) / 4
+    return (mask >= 0.5).astype(np.float64)
+
+
+def pair_goodness(Z, shift):
+    """Of each row with itself, and with the row ``shift`` further on: (2, rows)."""
+    pairs = 2 * Z, Z + np.roll(Z, -shift, axis=0)
+    return np.array([(np.maximum(pair, 0) ** 2).mean(axis=1) for pair in pairs])
+
+
+def pair_loss(Z, shift, high, low, restraint):
+    """softplus(high - g+) + softplus(g- - low) + restraint * g+, mean over the rows."""
+    same, other = pair_goodness(Z, shift)
+    loss = np.logaddexp(0, high - same) + np.logaddexp(0, other - low) + restraint * same
+    return loss.mean()
+
+
+def standout(Z, offset):
+    """Units that stand out from their row by ``offset`` deviations."""
+    mean, deviation = Z.mean(axis=1, keepdims=True), Z.std(axis=1, keepdims=True)
+    return np.maximum(Z - mean - offset * deviation, 0)

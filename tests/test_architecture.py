@@ -24,9 +24,9 @@ FLOORS = [
      "streamer", "signing", "replay", "reading"),
     ("visits", "run", "run_box", "fetching", "run_int8", "run_int8_layer", "pipeline", "predict",
      "trainer", "defaults", "checks", "parameters", "planner", "kept_outputs", "progress",
-     "enforcement", "resume", "checkpointing", "fit_reading", "new_classes", "drift",
+     "enforcement", "resume", "checkpointing", "unlabelled", "fit_reading", "new_classes", "drift",
      "stream_checkpoint", "scoring"),
-    ("estimator", "export", "interop", "quantize", "firmware", "profiling",
+    ("estimator", "anomaly", "export", "interop", "quantize", "firmware", "profiling",
      "pytest_plugin", "online", "prequential", "base_estimator", "online_classes", "regressor"),
     ("cli", "__main__"),
 ]  # fmt: skip

@@ -15,7 +15,7 @@ from test_sources_csv import write
 from test_sources_npz import write_npz
 
 from ffedge.errors import ConfigError, DataError
-from ffedge.sources import load, load_features, named
+from ffedge.sources import load, load_features, load_unlabelled, named
 
 X = np.arange(12, dtype=np.uint8).reshape(3, 4)
 NAMED = "id,length,label,width\na7,1.5,rose,2\na8,-3,,4e1\n"
@@ -28,6 +28,38 @@ def save(path, array):
 
 def from_csv(tmp_path, text, **options):
     return load_features(write(tmp_path / "new.csv", text), **options).tolist()
+
+
+# --- to learn from ----------------------------------------------------------------------------
+
+
+def test_digits_to_learn_from_are_their_train_part_in_one_class():
+    data = load_unlabelled("digits")
+
+    assert np.array_equal(data.features, load("digits")[0].features)
+    assert data.classes == ("normal",)
+    assert data.feature_shape == (8, 8)
+    assert not data.labels.any()
+
+
+def test_npz_to_learn_from_leaves_the_test_part_alone(tmp_path):
+    np.savez(tmp_path / "d.npz", x_train=X, x_test=X[:1])
+
+    assert load_unlabelled(tmp_path / "d.npz").n_samples == 3
+
+
+def test_csv_to_learn_from_has_all_columns_but_one_called_label(tmp_path):
+    named_columns = load_unlabelled(write(tmp_path / "a.csv", "x,Label,y2\n1,rose,2\n3,,4\n"))
+    without_header = load_unlabelled(write(tmp_path / "b.csv", "1,2,3\n4,5,6\n"))
+
+    assert named_columns.features.tolist() == [[1, 2], [3, 4]]
+    assert named_columns.feature_names == ("x", "y2")
+    assert without_header.width == 3
+
+
+def test_csv_with_a_label_alone_is_refused(tmp_path):
+    with pytest.raises(DataError, match="got a label alone"):
+        load_unlabelled(write(tmp_path / "a.csv", "label\n1\n"))
 
 
 # --- names ------------------------------------------------------------------------------------

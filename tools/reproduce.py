@@ -23,6 +23,7 @@ import reproduce_questions
 import reproduce_reading
 import reproduce_regression
 import reproduce_time
+import reproduce_unsupervised
 from datasets import folder
 
 from ffedge.cli.progress import ProgressLine
@@ -142,6 +143,7 @@ RUNS: dict[str, Reproduction] = {
         Recipe(Momentum(0.0005, 0.9, 0.02), batch_size=100, epochs=60, scaling="global"),
     ),
     **reproduce_boxes.RUNS,
+    **reproduce_unsupervised.RUNS,
     **reproduce_questions.RUNS,
     **reproduce_reading.RUNS,
     **reproduce_regression.RUNS,

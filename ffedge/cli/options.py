@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from ..activations import ACTIVATIONS
+from ..activations import ACTIVATIONS, Activation, activation_of
 from ..defaults import BINS, choose_optimizer
 from ..errors import ConfigError
 from ..layers import PRECISIONS
 from ..optimizers import OPTIMIZERS, named_optimizer
 from ..reading import FORMS, named_reading
 from ..recipe import SCHEDULES, Recipe
-from ..rules import ALL_RULES, for_numbers
+from ..rules import ALL_RULES, HEADS, Headed, Rule, for_numbers
 from ..scaling import KINDS
 from ..shifts import Shift, check_shift
 from ..sources import Dataset, load
@@ -122,8 +122,11 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     """How to train; defaults are the evidence-based ones of ``ffedge.defaults``."""
     parser.add_argument("--rule", choices=tuple(ALL_RULES), default="readout",
                         help="learning rule (default: readout)")  # fmt: skip
-    parser.add_argument("--activation", choices=tuple(ACTIVATIONS), default="relu",
-                        help="of the hidden units (default: relu)")  # fmt: skip
+    parser.add_argument("--head", choices=tuple(HEADS), default="softmax",
+                        help="of layers that learn without labels: softmax, by the optimiser, or "
+                             "ridge, in one pass (default: softmax)")  # fmt: skip
+    parser.add_argument("--activation", choices=tuple(ACTIVATIONS),
+                        help="of the hidden units (default: relu; of scff standout)")  # fmt: skip
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="float32",
         help="int8: weights, activations and updates in 8 bits (default: float32)",
@@ -151,6 +154,31 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
              "(steps, channels) N,0 (default: 0)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+
+
+def rule_of(options: argparse.Namespace) -> Rule:
+    """The rule of ``add_recipe``; of data without labels the part that asks none."""
+    rule = ALL_RULES[options.rule]
+    if not isinstance(rule, Headed):
+        if getattr(options, "unlabelled", False):
+            words = [word for word, known in ALL_RULES.items() if isinstance(known, Headed)]
+            raise ConfigError(
+                f"train: expected one of the rules {', '.join(words)} with --unlabelled, got "
+                f"{options.rule}, which learns from labels"
+            )
+        return rule
+    return (
+        rule.learned
+        if getattr(options, "unlabelled", False)
+        else (replace(rule, head=HEADS[options.head]()))
+    )
+
+
+def activation_for(options: argparse.Namespace, rule: Rule) -> Activation:
+    """That of ``add_recipe``; where nothing was asked, the one that the rule prefers."""
+    if options.activation is None:
+        return rule.activation
+    return activation_of(options.activation)
 
 
 def add_budget(parser: argparse.ArgumentParser) -> None:
@@ -203,7 +231,7 @@ def read_recipe(
     """The recipe of the options; the arguments are what to take where an option was left out."""
     batch_size = batch_size if options.batch_size is None else options.batch_size
     if options.optimizer is None:
-        rule = ALL_RULES[options.rule]
+        rule = rule_of(options)
         optimizer = choose_optimizer(
             rule, options.precision, features, batch_size, options.rate, samples
         )

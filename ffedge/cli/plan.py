@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 
-from ..activations import activation_of
 from ..buffers import plan_prediction
 from ..errors import ConfigError
 from ..network import Network
 from ..plan import Plan
 from ..planner import Choice
-from ..rules import ALL_RULES, word_for
+from ..rules import word_for
 from ..units import short_bytes, show_bytes
-from .options import add_budget, add_recipe, read_recipes, widths_argument
+from .options import activation_for, add_budget, add_recipe, read_recipes, rule_of, widths_argument
 from .prepare import choose_plan
 
 NAME = "plan"
@@ -25,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Network, recipe and budget."""
     parser.add_argument(
         "network", metavar="NETWORK", type=widths_argument,
-        help="widths: features, hidden layers, classes: 784-128-128-10",
+        help="widths: features, hidden layers, classes: 784-128-128-10; 1 class: without labels",
     )  # fmt: skip
     add_recipe(parser)
     add_budget(parser)
@@ -45,10 +44,12 @@ def run(options: argparse.Namespace) -> int:
             f"{'-'.join(map(str, options.network))}"
         )
     features, *hidden, classes = options.network
+    options.unlabelled = classes == 1
+    rule = rule_of(options)
     network = Network.dense(
-        features, hidden, classes, ALL_RULES[options.rule],
+        features, hidden, classes, rule,
         precision=options.precision, input_parts=options.input_parts,
-        activations=activation_of(options.activation),
+        activations=activation_for(options, rule),
     )  # fmt: skip
     recipes = read_recipes(options, features=features, batch_size=64, epochs=10, scaling="standard")
     choice = None

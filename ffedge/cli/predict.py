@@ -7,20 +7,23 @@ import contextlib
 import csv
 import json
 import sys
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 import numpy as np
 
+from ..errors import ConfigError
 from ..memory import process_peak_bytes
 from ..model import Model
 from ..predict import Predictor
 from ..sources import load_features
+from ..unlabelled import threshold_of
 from .model_argument import add_model, open_model
 from .numbers import number_columns, number_rows
 from .options import add_reading, bytes_argument
 
 NAME = "predict"
-HELP = "Predict the labels or numbers of samples, as csv or JSON."
+HELP = "Predict labels or numbers, or how normal samples are, as csv or JSON."
 EXAMPLE = "example: ffedge predict digits.ffedge new_samples.csv -o labels.csv"
 
 
@@ -59,9 +62,18 @@ def run(options: argparse.Namespace) -> int:
     if options.interval is not None:
         # Refused before anything is written.
         predictor.check_interval(options.interval)
-    numeric = model.network.rule.numeric
+    rule, threshold = model.network.rule, threshold_of(model)
+    if rule.unlabelled and options.probabilities:
+        raise ConfigError(
+            "predict: expected a model with classes for --probabilities, got one that learned "
+            "without labels and scores how normal a sample is"
+        )
     if options.json:
-        whole = _numbers_as_json if numeric else _as_json
+        whole: Callable[..., dict[str, Any]] = _as_json
+        if rule.numeric:
+            whole = _numbers_as_json
+        elif rule.unlabelled:
+            whole = _scores_as_json
         print(json.dumps(whole(model, predictor, features, options)))
         return 0
     with contextlib.ExitStack() as stack:
@@ -69,10 +81,16 @@ def run(options: argparse.Namespace) -> int:
         if options.output:
             out = stack.enter_context(open(options.output, "w", newline="", encoding="utf-8"))
         writer = csv.writer(out, lineterminator="\n")
-        if numeric:
+        if rule.numeric:
             writer.writerow(number_columns(predictor, options.interval, options.probabilities))
             found = number_rows(predictor, features, options.interval, options.probabilities)
             writer.writerows([f"{number:.9g}" for number in numbers] for numbers in found)
+            return 0
+        if rule.unlabelled:
+            writer.writerow(["score"] if threshold is None else ["score", "anomaly"])
+            for score in _scores(predictor, features):
+                yes = [] if threshold is None else ["yes" if score < threshold else "no"]
+                writer.writerow([f"{score:.6g}", *yes])
             return 0
         chances = [f"p_{name}" for name in model.classes] if options.probabilities else []
         writer.writerow(["label", *chances])
@@ -80,6 +98,23 @@ def run(options: argparse.Namespace) -> int:
             for label, row in zip(labels, rows, strict=True):
                 writer.writerow([label, *(f"{p:.6g}" for p in row if chances)])
     return 0
+
+
+def _scores(predictor: Predictor, features: np.ndarray[Any, Any]) -> Iterator[float]:
+    """How normal each sample is, a batch at a time."""
+    for first in range(0, len(features), predictor.batch):
+        yield from predictor.scores(features[first : first + predictor.batch])[:, 0].tolist()
+
+
+def _scores_as_json(
+    model: Model, predictor: Predictor, features: np.ndarray[Any, Any], _: argparse.Namespace
+) -> dict[str, Any]:
+    threshold, scores = threshold_of(model), list(_scores(predictor, features))
+    found = None if threshold is None else [score < threshold for score in scores]
+    return {
+        "scores": scores, "threshold": threshold, "anomalies": found,
+        "planned_bytes": predictor.plan.peak, "process_peak_bytes": process_peak_bytes(),
+    }  # fmt: skip
 
 
 def _batches(model: Model, predictor: Predictor, features: np.ndarray[Any, Any]) -> Any:

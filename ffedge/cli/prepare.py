@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryFile
 
-from ..activations import activation_of
 from ..atomic import atomic_write
 from ..defaults import (
     BINS,
@@ -22,18 +21,19 @@ from ..model import Model
 from ..network import Network
 from ..planner import Choice, Pace, choose
 from ..recipe import Recipe
-from ..rules import ALL_RULES
 from ..shifts import grid_of
 from ..sources import Dataset
 from ..sources.spool import disk_folder
 from ..trainer import Trainer
 from ..training_file import TrainingFile
 from .options import (
+    activation_for,
     add_budget,
     add_data,
     add_recipe,
     add_regression,
     read_recipes,
+    rule_of,
     widths_argument,
 )
 
@@ -75,8 +75,8 @@ def prepare(
 
     network: if it is given already. Raises BudgetError if no plan keeps the budget.
     """
-    rule = ALL_RULES[options.rule].fitted(data.feature_shape)
-    activation = activation_of(options.activation)
+    rule = rule_of(options).fitted(data.feature_shape)
+    activation = activation_for(options, rule)
     batch = options.batch_size or min(choose_batch(data.n_samples), data.n_samples)
     recipes = read_recipes(
         options, features=data.width, batch_size=batch, epochs=choose_epochs(data.n_samples, batch),

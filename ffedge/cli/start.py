@@ -10,6 +10,7 @@ from ..model import Model
 from ..rules import ALL_RULES
 from ..sources import Dataset
 from .model_argument import add_signature, open_model, refuse_versions_alone
+from .unlabelled import under_a_head
 
 
 def add_start(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +43,8 @@ def open_start(options: argparse.Namespace, data: Dataset) -> Model | None:
         )
     model = open_model(options, options.start)
     data.check_numeric(model.network.rule.numeric, options.start)
+    if model.network.rule.unlabelled:
+        model = under_a_head(options, model, data)
     if model.network.features != data.width or list(model.classes) != list(data.classes):
         raise DataError(
             f"{options.start}: expected a model of {data.width} features and the classes of "

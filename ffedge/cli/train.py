@@ -25,6 +25,7 @@ from ..rules import word_for
 from ..sources import Dataset
 from ..trainer import Trainer
 from ..units import show_bytes
+from ..unlabelled import set_threshold
 from .checkpoints import (
     add_checkpoints,
     check_checkpoints,
@@ -36,6 +37,7 @@ from .options import check_writable, read_data
 from .prepare import add_training, open_trainer, prepare, split_validation
 from .progress import ProgressLine
 from .start import add_start, identity_of, open_start
+from .unlabelled import add_unlabelled, learn_layers, read_unlabelled
 
 NAME = "train"
 HELP = "Train a model on a data set, inside a byte budget."
@@ -51,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_training(parser)
     add_start(parser)
     add_checkpoints(parser)
+    add_unlabelled(parser)
     parser.add_argument("--enforce", action="store_true",
                         help="let the system refuse the process any memory beyond the plan: a "
                              "training that takes more fails")  # fmt: skip
@@ -65,8 +68,7 @@ def run(options: argparse.Namespace) -> int:
     check_checkpoints(options)
     with ExitStack() as files:
         with ProgressLine(quiet=options.json) as line:
-            data, test = read_data(options, line)
-            rest, validation = split_validation(data, options.validation)
+            data, test, rest, validation = _read(options, line)
             start = open_start(options, data)
             choice, asked = prepare(options, rest, None if start is None else start.network)
             output = options.output or f"{re.sub(r'[^A-Za-z0-9._-]+', '_', data.name)}.ffedge"
@@ -74,6 +76,7 @@ def run(options: argparse.Namespace) -> int:
                 check_writable(path, "train")
             if not options.json:
                 _announce(choice, asked, data, rest, test, options)
+            choice, start = learn_layers(options, choice, rest, start, line)
             with _limited(options.enforce, choice, rest, test) as limit:
                 trainer = files.enter_context(open_trainer(choice, data, options.budget, output))
                 kept = files.enter_context(
@@ -104,6 +107,8 @@ def run(options: argparse.Namespace) -> int:
             trainer.network, {} if trainer.file else trainer.params, data.classes,
             data.feature_shape, data.feature_names, training,
         ).first_layers(trainer.reached)  # fmt: skip
+        if options.unlabelled and not trainer.file:
+            model = set_threshold(model, data.features, options.contamination)
         report = _report(trainer, last, model, options.budget) | {
             "model": output,
             "model_bytes": trainer.save(model) if trainer.file else save_model(model, output),
@@ -122,6 +127,17 @@ def run(options: argparse.Namespace) -> int:
     report["library"] = None if stopped else begin_library()
     print(json.dumps(report) if options.json else _summary(report))
     return _exit_code(stopped)
+
+
+def _read(
+    options: argparse.Namespace, line: ProgressLine
+) -> tuple[Dataset, Dataset | None, Dataset, Dataset | None]:
+    """All data, the test part, and what of the former is trained and validated on."""
+    if options.unlabelled:
+        data = read_unlabelled(options, line)
+        return data, None, data, None
+    data, test = read_data(options, line)
+    return data, test, *split_validation(data, options.validation)
 
 
 def _exit_code(stopped: list[int]) -> int:

@@ -37,7 +37,9 @@ def compare_values(
     judge = f"onnxruntime {onnxruntime.__version__}"
     if model.network.rule.numeric:
         return judge, _compare_numbers(path, model, probe, onnxruntime, judge), None
-    labels, goodness = _run(path, probe, onnxruntime, judge, "ORT_ENABLE_ALL")
+    alone = model.network.rule.unlabelled
+    names = ["score"] if alone else ["goodness", "label"]
+    goodness, *others = _run(path, probe, onnxruntime, judge, "ORT_ENABLE_ALL", names)
     predictor = Predictor(model)
     expected = predictor.scores(probe)
     magnitude = 1.0 + np.abs(expected).max(axis=1, keepdims=True)
@@ -46,11 +48,13 @@ def compare_values(
     near = off <= TOLERANCE
     allowed = ROUNDED_OTHERWISE if any(slot.box.rounds for slot in model.network.boxes) else 0.0
     agrees = bool(np.isfinite(goodness).all()) and int((~near).sum()) <= allowed * len(probe)
-    top = np.sort(expected, axis=1)[:, -2:]
-    # Where two classes are as good as equal, rounding may choose.
-    clear = top[:, 1] - top[:, 0] > 2 * TOLERANCE * magnitude[:, 0]
-    same = labels == np.asarray(model.classes)[expected.argmax(axis=1)]
-    other = int((clear & near & ~same).sum())
+    other, same = 0, True
+    if not alone:
+        top = np.sort(expected, axis=1)[:, -2:]
+        # Where two classes are as good as equal, rounding may choose.
+        clear = top[:, 1] - top[:, 0] > 2 * TOLERANCE * magnitude[:, 0]
+        equal = others[0] == np.asarray(model.classes)[expected.argmax(axis=1)]
+        other, same = int((clear & near & ~equal).sum()), bool(equal.all())
     difference = float(off.max())
     if not agrees or other:
         raise ExportError(
@@ -59,7 +63,7 @@ def compare_values(
             f"{other:,} other labels; nothing was written; try another version of "
             "onnxruntime"
         )
-    return judge, difference, bool(same.all())
+    return judge, difference, same
 
 
 def _compare_numbers(
@@ -97,7 +101,7 @@ def compare_bits(
     if "onnxruntime" in found:
         judge = f"onnxruntime {found['onnxruntime'].__version__}"
         for level in _LEVELS:
-            results = _run(path, probe, found["onnxruntime"], judge, level)
+            results = _run(path, probe, found["onnxruntime"], judge, level, ["label", "goodness"])
             _demand_bits(results, model, expected, f"{judge} at {level}")
         judges.append(judge)
     if "onnx.reference" in found:

@@ -12,9 +12,11 @@ from ..errors import ExportError
 from ..model import Model
 from ..reading import Interval, OnePass, Shortlist
 from ..rules import (
+    SCFF,
     Contrast,
     FastWeights,
     Group,
+    Headed,
     Ordinal,
     Prototypes,
     Readout,
@@ -29,6 +31,7 @@ from .onnx_layers import divide_by_length
 from .onnx_ordinal import add_bin_goodness, add_number_outputs
 from .onnx_scores import layer_scores
 from .onnx_time import add_fast_weights, add_top_down
+from .onnx_unlabelled import add_head, add_score
 from .onnx_writer import Graph
 
 
@@ -43,9 +46,12 @@ def build(model: Model) -> Graph:
         raise ExportError(f"export: expected one of the rules {names}, got {network.rule.name!r}")
     if model.precision != "float32":
         raise ExportError(f"export: expected a model of precision float32, got {model.precision!r}")
-    numeric = network.rule.numeric
-    kind = "regression" if numeric else "classifier"
-    says = "value = mean of the bins" if numeric else "label = argmax of goodness"
+    numeric, unlabelled = network.rule.numeric, network.rule.unlabelled
+    kind, says = "classifier", "label = argmax of goodness"
+    if numeric:
+        kind, says = "regression", "value = mean of the bins"
+    elif unlabelled:
+        kind, says = "detector", "score = how normal a sample is"
     graph = Graph(
         "ffedge",
         f"Forward-Forward {kind} {network.text}, rule {network.rule.name}: {says}; X in raw units",
@@ -54,6 +60,9 @@ def build(model: Model) -> Graph:
     if network.normalize_input:
         squares = graph.add_node("ReduceSumSquare", [x], axes=[1], keepdims=1)
         x = divide_by_length(graph, x, squares, network.features)
+    if unlabelled:
+        add_score(graph, model, network.rule, x)
+        return graph
     _reader(model)(graph, model, network.rule, x)
     if numeric:
         add_number_outputs(graph, model)
@@ -95,6 +104,8 @@ _GOODNESS: dict[type[Any], Callable[[Graph, Model, Any, str], None]] = {
     SideChannel: add_side_goodness,
     Contrast: add_label_goodness,
     Ordinal: add_bin_goodness,
+    Headed: add_head,
+    SCFF: add_score,
     TopDown: add_top_down,
     FastWeights: add_fast_weights,
 }

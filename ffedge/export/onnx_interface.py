@@ -7,6 +7,9 @@ goodness       float32 (N, C)         ``Predictor.scores``: for thresholds of on
                                       int8 model, its integers rounded to float32
 
 A regression gives other things: ``value`` and the probabilities of its bins, see ``onnx_ordinal``.
+A model that learned without labels gives nothing but
+
+score          float32 (N, 1)         how normal a sample is: ``Predictor.scores``
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..activations import Activation, Leaky, ReLU, StudentT, Triangle
+from ..activations import Activation, Leaky, ReLU, Standout, StudentT, Triangle
 from ..errors import ExportError
 from ..kernels.normalize import EPSILON
 from ..model import Model
@@ -51,9 +51,22 @@ def add_activation(graph: Graph, activation: Activation, sums: str) -> str:
     if isinstance(activation, Triangle):
         mean = graph.add_node("ReduceMean", [sums], axes=[-1], keepdims=1)
         return graph.add_node("Relu", [graph.add_node("Sub", [sums, mean])])
+    if isinstance(activation, Standout):
+        return _add_standout(graph, activation, sums)
     if isinstance(activation, StudentT):
         return _add_student(graph, activation, sums)
     raise ExportError(f"export: expected an activation with an ONNX form, got {activation.name}")
+
+
+def _add_standout(graph: Graph, activation: Standout, sums: str) -> str:
+    """``relu(z - mean - offset * deviation)``"""
+    mean = graph.add_node("ReduceMean", [sums], axes=[-1], keepdims=1)
+    distance = graph.add_node("Sub", [sums, mean])
+    squares = graph.add_node("Mul", [distance, distance])
+    variance = graph.add_node("ReduceMean", [squares], axes=[-1], keepdims=1)
+    offset = graph.add_constant(f"standout_{activation.offset!r}", np.float32(activation.offset))
+    cut = graph.add_node("Mul", [graph.add_node("Sqrt", [variance]), offset])
+    return graph.add_node("Relu", [graph.add_node("Sub", [distance, cut])])
 
 
 def _add_student(graph: Graph, activation: StudentT, sums: str) -> str:

@@ -127,3 +127,65 @@ def student_gate(delta, rows, nu, sums):
                 z = max(min(sums[p, r, lane], np.float32(1e15)), np.float32(-1e15))
                 slope = (nu + np.float32(1)) * z / (nu + z * z)
                 delta[p, r, lane] = flush(delta[p, r, lane] * slope)
+
+
+@kernel(fastmath=REORDER)
+def standout(out, rows, width, offset):
+    """``out = max(z - mean - offset * deviation, 0)``, both over the units of the row.
+
+    out     float32 (panels, capacity, 16)  read: z; written; lanes beyond the width stay 0
+    offset  float32                         read
+    """
+    for r in range(rows):
+        total, squares = np.float32(0), np.float32(0)
+        for p in range(out.shape[0]):
+            for lane in range(PANEL):
+                total += out[p, r, lane]
+        mean = total / np.float32(width)
+        for p in range(out.shape[0]):
+            for lane in range(PANEL):
+                distance = out[p, r, lane] - mean
+                squares += distance * distance
+        # Idle lanes were counted as units at 0.
+        idle = np.float32(out.shape[0] * PANEL - width)
+        squares = max(squares - idle * mean * mean, np.float32(0))
+        cut = mean + offset * np.sqrt(squares / np.float32(width))
+        for p in range(out.shape[0]):
+            for lane in range(PANEL):
+                value = max(out[p, r, lane] - cut, np.float32(0))
+                out[p, r, lane] = value if p * PANEL + lane < width else np.float32(0)
+
+
+@kernel(fastmath=REORDER)
+def standout_gate(delta, rows, width, sums, out, offset):
+    """``delta = g - mean(g) - offset * sum(g) * (z - mean(z)) / (width * deviation(z))`` with
+    ``g = delta * 1[out > 0]``: the transposed Jacobian of ``standout``.
+
+    delta  float32 (panels, capacity, 16)  read, written; lanes beyond the width become 0
+    sums   float32 (panels, capacity, 16)  read     z
+    out    float32 (panels, capacity, 16)  read     activity, not normalised: only signs count
+    """
+    for r in range(rows):
+        gates, total, squares = np.float32(0), np.float32(0), np.float32(0)
+        for p in range(out.shape[0]):
+            for lane in range(PANEL):
+                if not out[p, r, lane] > np.float32(0):
+                    delta[p, r, lane] = np.float32(0)
+                gates += delta[p, r, lane]
+                total += sums[p, r, lane]
+        mean = total / np.float32(width)
+        for p in range(out.shape[0]):
+            for lane in range(PANEL):
+                if p * PANEL + lane < width:
+                    distance = sums[p, r, lane] - mean
+                    squares += distance * distance
+        spread = np.sqrt(squares / np.float32(width))
+        share = gates / np.float32(width)
+        slope = np.float32(0)
+        if spread > np.float32(0):
+            slope = offset * share / spread
+        for p in range(out.shape[0]):
+            for lane in range(PANEL):
+                change = share + slope * (sums[p, r, lane] - mean)
+                value = delta[p, r, lane] - change
+                delta[p, r, lane] = value if p * PANEL + lane < width else np.float32(0)

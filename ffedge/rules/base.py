@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from ..activations import Activation, ReLU
 from ..errors import ConfigError
 from ..kernels import classes
 from ..tensor import PANEL, TensorSpec, panels
@@ -54,6 +55,11 @@ class Rule:
     #: Whether its layers have a ``local_loss`` that a box in front of them may learn from.
     teaches_boxes: ClassVar[bool] = False
     why_no_boxes: ClassVar[str] = "whose layers take in more than the output of the one below"
+    #: The activation of layers for which none is asked.
+    activation: ClassVar[Activation] = ReLU()
+    #: Whether it learns without labels: the network's one class is then a score.
+    unlabelled: ClassVar[bool] = False
+
     #: Whether each layer scores the classes in one pass (``vote``), so that layers can be left
     #: out of a prediction; see ``ffedge.reading``.
     layers_vote: ClassVar[bool] = False
@@ -132,6 +138,10 @@ class Rule:
     def check_params(self, params: Mapping[str, Any]) -> None:
         """Raise ConfigError for parameters, from a file, that are impossible together."""
 
+    def learns(self, name: str) -> bool:
+        """Whether a layer's parameter ``name`` is trained: others need no optimiser state."""
+        return True
+
     def initialize(self, layer: Any, seed: int) -> None:
         """Give ``params`` their starting values; they come zeroed."""
 
@@ -178,6 +188,23 @@ class Rule:
     def train_batch(self, run: Any, count: int) -> None:
         """Train the run's active layers on ``count`` fetched samples."""
         raise TypeError(f"{type(self).__name__} does not train")
+
+    def finish(self, run: Any, evaluate: Callable[[Any], float], validation: Any | None) -> None:
+        """After the last step of a stage; ``evaluate(validation)`` is the accuracy, if there are
+        validation data.
+        """
+
+    def features(self, run: Any, count: int) -> Iterator[Any]:
+        """Run the ``count`` fetched samples, without labels; each layer with its activity.
+
+        ``layer.out`` is normalised and ``layer.length`` the sum of squares before.
+        """
+        x = run.input
+        for layer in run.layers[: run.last_active + 1]:
+            layer.forward(x, count)
+            layer.normalize(count)
+            x = layer.out
+            yield layer
 
     def score_batch(self, run: Any, count: int) -> None:
         """Write the ``count`` fetched samples' class scores to ``run.total``."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -35,7 +36,8 @@ class Contrast(Rule):
     peer: strength of peer normalisation, 0 to 1. head_gain: how much faster the heads of hard
     negatives learn, 0.001 to 1000. collaboration: a layer's loss sees the goodness of all layers,
     of which only its own moves (Lorberbom and others 2023, arXiv 2305.12393): one pass more over
-    both rows, and one number per layer and row.
+    both rows, and one number per layer and row. normalize: divide each row of the input by its
+    root mean square; False, without labels only, leaves a sample's own magnitude to be judged.
 
     The default is Hinton 2022 (arXiv 2212.13345), section 3.3. A class's score is its goodness
     summed over every layer but the first (a single layer speaks for itself): prediction costs one
@@ -51,6 +53,7 @@ class Contrast(Rule):
     peer: float = 0.03
     head_gain: float = 10.0
     collaboration: bool = False
+    normalize: bool = True
     name: ClassVar[str] = "contrast"
     rows_per_sample: ClassVar[int] = 2
     any_activation: ClassVar[bool] = True
@@ -76,6 +79,11 @@ class Contrast(Rule):
         if not isinstance(self.collaboration, bool):
             raise ConfigError(
                 f"Contrast: expected collaboration True or False, got {self.collaboration!r:.40}"
+            )
+        if not isinstance(self.normalize, bool) or not (self.normalize or self.label is None):
+            raise ConfigError(
+                f"Contrast: expected normalize True beside a label, else True or False, got "
+                f"{self.normalize!r:.40}"
             )
         if self.negatives.makes_labels and self.label is None:
             raise ConfigError(
@@ -115,6 +123,15 @@ class Contrast(Rule):
                 f"Contrast: expected a goodness of one term for collaboration, got "
                 f"{self.goodness.name}, whose regions have no counterpart in other layers"
             )
+
+    @property
+    def unlabelled(self) -> bool:  # type: ignore[override]
+        """Without a label in the input, none is asked."""
+        return self.label is None
+
+    def fitted(self, shape: tuple[int, ...]) -> Contrast:
+        """With the data's shape where its negatives ask for it."""
+        return replace(self, negatives=self.negatives.fitted(shape))
 
     def fitting_width(self, width: int) -> int:
         """The goodness's."""
@@ -204,7 +221,9 @@ class Contrast(Rule):
             self.label.show(run, first, count, shown)
 
     def normalize_input(self, run: Any, rows: int) -> None:
-        """Divide each row, label and all, by its root mean square."""
+        """Divide each row, label and all, by its root mean square, if this is wanted."""
+        if not self.normalize:
+            return
         width = run.network.entering(0)
         normalize.normalize_rows(run.input, rows, width, run.input_length)
 
@@ -296,6 +315,17 @@ class Contrast(Rule):
                     run.scores, count, run.labels, scale, np.float32(0), run.errors
                 )
                 layer.step("head", run.errors, count, x)
+
+    def features(self, run: Any, count: int) -> Iterator[Any]:
+        """As the base's, with the input and the layers normalised as in training."""
+        self.normalize_input(run, count)
+        x = run.input
+        for layer in run.layers[: run.last_active + 1]:
+            layer.forward(x, count)
+            self.goodness.measure(run, layer, count)
+            layer.rescale(count)
+            x = layer.out
+            yield layer
 
     def measure(self, run: Any, layer: Any, rows: int) -> None:
         """The layer's goodness, and to ``layer.length`` what ``rescale`` takes."""

@@ -12,12 +12,16 @@ from .fast_weights import FastWeights
 from .goodness import MeanOfSquares, Sum, SumOfSquares
 from .goodness_parts import Signed, TopK
 from .group import Group
+from .headed import Headed
 from .labels import Append
 from .losses import Swish, SymBa
+from .negatives import Negatives
+from .negatives_features import Corrupted, Generated, Hybrid, Mixed, OtherSample
 from .objectives import Logistic
 from .ordinal import Ordinal
 from .prototypes import Prototypes
 from .readout import Readout
+from .scff import SCFF
 from .side_channel import SideChannel
 from .top_down import TopDown
 
@@ -40,9 +44,17 @@ RULES: dict[str, Any] = {
     "contrast": Contrast,
     "hinton": hinton,
     "ordinal": Ordinal,
+    "scff": SCFF,
+    "headed": Headed,
     "top-down": TopDown,
     "fast-weights": FastWeights,
 }
+
+
+def without_labels(negatives: Negatives) -> Headed:
+    """Positive data against negatives made of them, as Hinton 2022, section 3.2, then a head."""
+    return Headed(Contrast(negatives=negatives, label=None))
+
 
 #: What the command line and ``FFClassifier`` offer by one word.
 NAMED_RULES: dict[str, Rule] = {
@@ -61,6 +73,12 @@ NAMED_RULES: dict[str, Rule] = {
     "hinton-signed": Contrast(Signed()),
     "symba": Contrast(MeanOfSquares(), SymBa(), peer=0.0),
     "swish": Contrast(MeanOfSquares(), Swish(), peer=0.0),
+    "scff": Headed(SCFF(), first=0),
+    "hybrid": without_labels(Hybrid()),
+    "corrupted": without_labels(Corrupted()),
+    "mixed": without_labels(Mixed()),
+    "other-sample": without_labels(OtherSample()),
+    "generated": without_labels(Generated()),
     "top-down": TopDown(),
     "fast-weights": FastWeights(),
 }

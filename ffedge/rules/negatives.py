@@ -6,7 +6,7 @@ Negatives are wrong labels on a sample's own features, or other features without
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..errors import ConfigError
 from ..kernels import labels
@@ -36,6 +36,10 @@ class Negatives:
 
     def check(self, network: Network) -> None:
         """Raise ConfigError if it cannot be made for ``network``."""
+
+    def fitted(self, shape: tuple[int, ...]) -> Self:
+        """For samples of that shape, if it matters where a feature lies."""
+        return self
 
     def passes(self, network: Network) -> int:
         """Forward passes per sample that finding the negatives takes."""

@@ -9,8 +9,8 @@ The result is a ``Dataset``; ``from_arrays`` makes the same from arrays that are
 ``load_features`` takes the same way with samples that have no labels, or whose labels do not count.
 """
 
-from .dataset import Dataset, from_arrays
+from .dataset import Dataset, from_arrays, from_features
 from .load import load
-from .unlabelled import load_features
+from .unlabelled import load_features, load_unlabelled
 
-__all__ = ["Dataset", "from_arrays", "load", "load_features"]
+__all__ = ["Dataset", "from_arrays", "from_features", "load", "load_features", "load_unlabelled"]

@@ -132,6 +132,17 @@ def unlabelled(header: Header, width: int, names: Sequence[str] | None, where: s
     return Layout(own, header.width, _all_but(label, header.width), None, header.delimiter)
 
 
+def all_features(header: Header, where: str) -> Layout:
+    """Every column a feature, but for one that a header calls by one of LABEL_NAMES."""
+    names = header.names(where)
+    lowered = [name.lower() for name in names or ()]
+    label = next((lowered.index(name) for name in LABEL_NAMES if name in lowered), None)
+    columns = _all_but(label, header.width)
+    if not columns:
+        raise DataError(f"{where}: line 1: expected a column of features, got a label alone")
+    return Layout(names, header.width, columns, None, header.delimiter)
+
+
 def as_number(cell: str) -> float | None:
     """A cell as a number, None if it is none."""
     try:

@@ -17,7 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .csv_columns import Header, Layout, as_number, first_line, labelled, like, unlabelled
+from .csv_columns import (
+    Header,
+    Layout,
+    all_features,
+    as_number,
+    first_line,
+    labelled,
+    like,
+    unlabelled,
+)
 from .csv_lines import FileMeter, Lines, records
 from .labels import MAX_CLASSES, MAX_LABEL_LENGTH, too_many_classes
 from .part import Part
@@ -88,6 +97,15 @@ def read_csv_features(
     )
     assert table is not None
     return table.features
+
+
+def read_csv_unlabelled(
+    path: Path, cache_dir: PathLike | None, progress: Progress | None
+) -> tuple[StoredArray, tuple[str, ...] | None]:
+    """All columns but one that is called a label, and their names. Raises DataError."""
+    table = _read(path, all_features, cache_dir, progress)
+    assert table is not None
+    return table.features, table.layout.feature_names()
 
 
 def find_test_file(path: Path) -> Path | None:

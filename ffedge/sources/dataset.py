@@ -135,6 +135,19 @@ class Dataset:
         )
 
 
+def from_features(
+    features: NDArray[Any], shape: tuple[int, ...], name: str,
+    feature_names: tuple[str, ...] | None = None, *,
+    storage: Literal["memory", "mapped"] = "memory",
+) -> Dataset:  # fmt: skip
+    """A Dataset without labels: every sample has the code 0 of the one class "normal".
+
+    features: (n, width) as ``load_features`` gives them; shape: of one sample.
+    """
+    labels = np.zeros(len(features), np.uint8)
+    return Dataset(features, labels, ("normal",), shape, name, storage, feature_names)
+
+
 def from_arrays(
     X: ArrayLike, y: ArrayLike, *, classes: Iterable[Any] | None = None, name: str = "arrays",
     numeric: bool = False,

@@ -74,10 +74,16 @@ def read_npz(
         )
 
 
-def read_npz_features(path: PathLike, cache_dir: PathLike | None) -> StoredArray:
-    """The first of _FEATURES, else the only array of 2 or more dimensions. Raises DataError."""
+def read_npz_features(
+    path: PathLike, cache_dir: PathLike | None, *, train: bool = False
+) -> StoredArray:
+    """The first of _FEATURES, else the only array of 2 or more dimensions. Raises DataError.
+
+    train: the test part is none of them.
+    """
+    wanted = [name for name in _FEATURES if not (train and name in _TEST_FEATURES)]
     with _opened(path) as archive:
-        found = next((name for name in _FEATURES if name in archive.keys), None)
+        found = next((name for name in wanted if name in archive.keys), None)
         if found is None:
             tables = archive.keys if len(archive.keys) == 1 else _tables(archive)
             if len(tables) != 1:

@@ -1,4 +1,4 @@
-"""``load_features``: samples without labels, for prediction."""
+"""Samples without labels: ``load_features`` to predict, ``load_unlabelled`` to learn from."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError, DataError
 from . import named
+from .dataset import Dataset, from_features
 from .digits import load_digits
 from .features import compact_dtype, conversion_meter, refuse_unusable_shape
 from .idx import read_idx
@@ -67,6 +68,50 @@ def load_features(
         )
     meter = conversion_meter(features, progress)
     return map_features(features, compact_dtype(features, meter), cache_dir, meter)
+
+
+def load_unlabelled(
+    spec: PathLike,
+    *,
+    data_dir: PathLike | None = None,
+    cache_dir: PathLike | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Samples to learn from without labels: a Dataset whose one class is "normal".
+
+    spec: as in load_features, but the train part of what has one. Of a csv file all columns are
+    features, except one that its header calls label, class, target or y.
+    data_dir, cache_dir, progress: as in load
+
+    Raises DataError as load_features.
+
+    >>> load_unlabelled("digits").n_samples
+    1438
+    """
+    names, path = None, Path(spec)
+    if spec == "digits":
+        features = stored_array(load_digits()[0].features.reshape(-1, 8, 8), "digits")
+    elif spec in named.NAMES:
+        features = named.read_named(str(spec), data_dir, cache_dir)[0].features
+    else:
+        refuse_absent(path, "load_unlabelled", "a file")
+        kind = file_kind(path)
+        if kind == "csv":
+            from .csv_file import read_csv_unlabelled
+
+            features, names = read_csv_unlabelled(path, cache_dir, progress)
+        elif kind == "npz":
+            from .npz import read_npz_features
+
+            features = read_npz_features(path, cache_dir, train=True)
+        else:
+            features = read_npy(path) if kind == "npy" else read_idx(path)
+    refuse_unusable_shape(features)
+    meter = conversion_meter(features, progress)
+    rows = map_features(features, compact_dtype(features, meter), cache_dir, meter)
+    name = path.name.removesuffix(".gz")
+    name = name.rpartition(".")[0] or name
+    return from_features(rows, features.shape[1:], name, names, storage="mapped")
 
 
 def _stored(
