@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .buffers_int8 import cut_of
+
 if TYPE_CHECKING:
-from .run_int8 import Int8Run
+    from .run_int8 import Int8Run
 
 
 class Pipeline:
