@@ -126,14 +126,3 @@ def cut_of(network: Network) -> int:
     """Where two threads divide the layers: the cut that leaves the longer half shortest."""
     work = [math.prod(layer.input_shape) * layer.out_features for layer in network.layers]
     return min(range(1, len(work)), key=lambda cut: max(sum(work[:cut]), sum(work[cut:])))
-
-
-def _slots(boxes: Mapping[int, Box], inputs: Sequence[int]) -> tuple[Slot, ...]:
-    """The boxes with the widths that they take in, in the order of the layers."""
-    for index in boxes:
-        if type(index) is not int or not 0 <= index < len(inputs):
-            raise ConfigError(
-                f"Network: expected boxes in front of layers 0 to {len(inputs) - 1}, got one in "
-                f"front of {index!r:.40}"
-            )
-    return tuple(Slot(index, inputs[index], boxes[index]) for index in sorted(boxes))

@@ -370,6 +370,17 @@ class Network:
             ) from None
 
 
+def _slots(boxes: Mapping[int, Box], inputs: Sequence[int]) -> tuple[Slot, ...]:
+    """The boxes with the widths that they take in, in the order of the layers."""
+    for index in boxes:
+        if type(index) is not int or not 0 <= index < len(inputs):
+            raise ConfigError(
+                f"Network: expected boxes in front of layers 0 to {len(inputs) - 1}, got one in "
+                f"front of {index!r:.40}"
+            )
+    return tuple(Slot(index, inputs[index], boxes[index]) for index in sorted(boxes))
+
+
 def _parse_boxes(described: Any, layers: int) -> dict[int, Box]:
     if not isinstance(described, list) or len(described) > layers:
         raise TypeError(f"{described!r:.40} where at most {layers:,} boxes belong")

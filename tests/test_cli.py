@@ -166,8 +166,9 @@ def test_eval_tells_accuracy_class_by_class(call, model):
 
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert len(lines) == 12
-    assert lines[-1].startswith("accuracy ")
+    assert len(lines) == 13
+    assert lines[-2].startswith("accuracy ")
+    assert "multiply-adds" in lines[-1]
 
     report = one_object(call("eval", model, "digits", "--json")[1])
     assert report["samples"] == 359

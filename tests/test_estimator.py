@@ -20,8 +20,10 @@ from ffedge.optimizers import Momentum
 from ffedge.rules import NAMED_RULES, hinton
 
 RULES = sorted(NAMED_RULES)
+#: All but the slowest learner: its layers see each other's goodness, see test_rules_contrast_parts.
+LEARNING = [(word, how) for word, how in SCHEDULED if word != "hinton-collaborating"]
 #: Those whose layers go on learning from a stream; the others learn in two steps.
-STREAMED = [(word, how) for word, how in SCHEDULED if NAMED_RULES[word].learns("weight")]
+STREAMED = [(word, how) for word, how in LEARNING if NAMED_RULES[word].learns("weight")]
 
 
 def small(**options):
@@ -48,7 +50,7 @@ def in_house_form(message):
 # --- fitting ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("rule", "schedule"), SCHEDULED)
+@pytest.mark.parametrize(("rule", "schedule"), LEARNING)
 def test_fit_learns_and_tells_what_it_did(data, rule, schedule):
     if (rule, schedule) == ("generated", "layerwise"):
         pytest.skip("refused: test_a_generator_needs_all_layers_at_once")
@@ -60,7 +62,8 @@ def test_fit_learns_and_tells_what_it_did(data, rule, schedule):
     # A head is trained in one sweep, whatever the schedule of the layers below it.
     layerwise = schedule == "layerwise" and NAMED_RULES[rule].learns("weight")
     assert model.n_iter_ == (80 if layerwise else 40)
-    assert model.loss_ >= 0
+    # The smallest value of u * sigmoid(u), the paired loss of some rules.
+    assert model.loss_ >= -0.2785
     assert model.plan_.peak == model._trainer.measured_bytes
 
 
@@ -221,7 +224,9 @@ def test_the_repr_shows_what_was_changed():
 def test_parameters_are_set_together_or_not_at_all():
     model = small()
 
-    with pytest.raises(ConfigError, match=r"^FFClassifier: expected one of batch_size, .* 'depth'"):
+    with pytest.raises(
+        ConfigError, match=r"^FFClassifier: expected one of activation, batch_size, .* 'depth'"
+    ):
         model.set_params(rule="group", depth=3)
 
     assert model.rule == "readout"

@@ -20,6 +20,7 @@ def length(graph: Graph, squares: str, width: int) -> str:
 
 
 def divide_by_length(graph: Graph, x: str, squares: str, width: int) -> str:
+    """``x / length``; squares: the name of its rows' sums of squares."""
     return graph.add_node("Div", [x, length(graph, squares, width)])
 
 

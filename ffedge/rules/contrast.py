@@ -101,6 +101,11 @@ class Contrast(Rule):
                 f"{self.loss.name}, got {self.negatives.name}; use Threshold()"
             )
 
+    @property
+    def no_layerwise(self) -> str:  # type: ignore[override]
+        """Layers that collaborate hear those above them."""
+        return "whose layers hear those above them" if self.collaboration else ""
+
     def check(self, network: Network) -> None:
         """Its goodness against a threshold needs more range than 8 bits."""
         if network.precision == "int8":
