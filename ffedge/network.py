@@ -9,7 +9,7 @@ from itertools import groupby, pairwise
 from typing import Any
 
 from .activations import ACTIVATIONS, RELU, Activation
-from .boxes import Box, Perturbed, Slot
+from .boxes import BOXES, Box, Perturbed, Slot
 from .boxes.custom import with_functions
 from .described import describe, parse
 from .errors import ConfigError

@@ -52,8 +52,6 @@ def in_house_form(message):
 
 @pytest.mark.parametrize(("rule", "schedule"), LEARNING)
 def test_fit_learns_and_tells_what_it_did(data, rule, schedule):
-    if (rule, schedule) == ("generated", "layerwise"):
-        pytest.skip("refused: test_a_generator_needs_all_layers_at_once")
     model = small(rule=rule, schedule=schedule, hidden_layer_sizes=(16, 12), max_iter=40).fit(*data)
 
     assert model.score(*data) > 0.9

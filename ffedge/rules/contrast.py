@@ -104,7 +104,9 @@ class Contrast(Rule):
     @property
     def no_layerwise(self) -> str:  # type: ignore[override]
         """Layers that collaborate hear those above them."""
-        return "whose layers hear those above them" if self.collaboration else ""
+        if self.collaboration:
+            return "whose layers hear those above them"
+        return self.negatives.no_layerwise
 
     def check(self, network: Network) -> None:
         """Its goodness against a threshold needs more range than 8 bits."""

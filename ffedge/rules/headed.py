@@ -234,6 +234,11 @@ class Headed(Rule):
         """That of the rule below."""
         return self.learned.activation
 
+    @property
+    def no_layerwise(self) -> str:  # type: ignore[override]
+        """As of the rule below."""
+        return self.learned.no_layerwise
+
     def fitted(self, shape: tuple[int, ...]) -> Headed:
         """As of the rule below."""
         return type(self)(self.learned.fitted(shape), self.head, self.first)

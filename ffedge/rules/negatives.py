@@ -33,6 +33,8 @@ class Negatives:
     paired: ClassVar[bool] = False
     #: Whether layers need softmax heads, trained on the neutral label, to propose wrong ones.
     needs_heads: ClassVar[bool] = False
+    #: Why layers cannot learn one after the other; "": they can.
+    no_layerwise: ClassVar[str] = ""
 
     def check(self, network: Network) -> None:
         """Raise ConfigError if it cannot be made for ``network``."""

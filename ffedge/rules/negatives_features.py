@@ -227,6 +227,7 @@ class Generated(Negatives):
     noise: float = 0.0
     gain: float = 1.0
     name: ClassVar[str] = "generated"
+    no_layerwise: ClassVar[str] = "whose last layer decodes from the first step on"
     paired: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -254,14 +255,6 @@ class Generated(Negatives):
             "decoded": TensorSpec((batch, features), "float32"),
             "decoder_errors": TensorSpec((panels(features), batch, PANEL), "float32"),
         }
-
-    def begin(self, run: Any, layer: Any) -> None:
-        """Only the last layer has a decoder."""
-        if layer.active and run.last_active < len(run.layers) - 1:
-            raise ConfigError(
-                "Generated: expected schedule sweep, whose last layer learns from the first step "
-                "on, got layerwise"
-            )
 
     def make(self, run: Any, count: int) -> None:
         """One pass; the decoder learns; then what it makes of the disturbed activity."""
