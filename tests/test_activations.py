@@ -18,7 +18,7 @@ from checks import (
 from test_kernels_activations import value
 from test_streamer import STREAMINGS, streamed, train
 
-from ffedge.activations import ACTIVATIONS, Leaky, ReLU, StudentT, Triangle, activation_of
+from ffedge.activations import ACTIVATIONS, Leaky, ReLU, Standout, StudentT, Triangle, activation_of
 from ffedge.buffers import plan_training
 from ffedge.cli import main
 from ffedge.errors import ConfigError
@@ -207,7 +207,9 @@ def test_degrees_of_freedom_out_of_range_are_refused(nu):
 
 @pytest.mark.parametrize("given", ["gelu", 5, None, ReLU])
 def test_an_unknown_activation_is_refused_with_the_known_ones(given):
-    with pytest.raises(ConfigError, match="expected one of relu, leaky, triangle, student-t"):
+    with pytest.raises(
+        ConfigError, match="expected one of relu, leaky, triangle, standout, student-t"
+    ):
         activation_of(given)
 
 
@@ -265,13 +267,13 @@ def test_the_command_line_plans_the_sums_of_a_t_density(capsys):
 
 
 def test_a_small_network_has_every_kind_of_activation_and_the_rule():
-    kinds = [ReLU(), Leaky(0.1), Leaky(0.2), Triangle(), StudentT()]
-    network = Network.dense(9, (40,) * 5, 3, Group(), activations=kinds)
+    kinds = [ReLU(), Leaky(0.1), Leaky(0.2), Triangle(), Standout(), StudentT()]
+    network = Network.dense(9, (40,) * 6, 3, Group(), activations=kinds)
 
     small = network.small(33, 3)
 
     assert small.rule == Group()
-    assert small.hidden == (33,) * 4
+    assert small.hidden == (33,) * 5
     assert {type(layer.activation) for layer in small.layers} == set(ACTIVATIONS.values())
 
 

@@ -292,6 +292,7 @@ COMMANDS = {
     "export": ["export", "{model}", "-o", "{tmp}/out", "--check", "off"],
     "quantize": ["quantize", "{model}", "digits", "-o", "{tmp}/out"],
     "inspect": ["inspect", "{model}"],
+    "reading": ["reading", "{model}", "--set", "everything", "-o", "{tmp}/out"],
 }
 
 

@@ -315,7 +315,7 @@ def test_an_unknown_rule_is_refused():
     network = dataclasses.replace(model.network)
     object.__setattr__(network, "rule", hinton())
 
-    with pytest.raises(ExportError, match="one of the rules readout, group, got 'hinton'"):
+    with pytest.raises(ExportError, match="one of the rules readout, group, got 'contrast'"):
         build(dataclasses.replace(model, network=network))
 
 

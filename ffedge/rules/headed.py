@@ -236,8 +236,8 @@ class Headed(Rule):
 
     @property
     def no_layerwise(self) -> str:  # type: ignore[override]
-        """As of the rule below."""
-        return self.learned.no_layerwise
+        """The head's errors are those of all layers together."""
+        return "whose head reads all layers at once"
 
     def fitted(self, shape: tuple[int, ...]) -> Headed:
         """As of the rule below."""
