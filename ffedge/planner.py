@@ -127,38 +127,33 @@ def choose(
     stream = stream and not checkpoint and not network.rule.no_streaming
     if budget is None:
         plan = plan_training(network, asked, checkpoint=checkpoint)
-        return Choice(
-            network,
-            asked,
-            None,
-            plan,
-            0,
-            0,
-            1.0,
-            _least(network, recipes, stream, checkpoint),
-            checkpoint,
-        )
+        least = _least(network, recipes, stream, checkpoint)
+        return Choice(network, asked, None, plan, 0, 0, 1.0, least, checkpoint)
     reference = _Cost(network, asked, None, pace).seconds
-    options: list[tuple[float, int, Recipe, _Way]] = []
-    batch = asked.batch_size
-    for order, recipe in enumerate(recipes):
-        if recipe.batch_size < batch and any(found[0] < PATIENCE for found in options):
-            continue
-        batch = min(batch, recipe.batch_size)
-        for way in _fitting(network, recipe, budget, stream, outputs, checkpoint):
-            seconds = _Cost(network, recipe, way.streaming, pace).seconds
-            options.append((round(seconds / reference, 3), order, recipe, way))
-    for _, _, recipe, way in sorted(options, key=lambda option: option[:2]):
-        for streaming in way.thinner():
-            try:
-                plan = plan_training(network, recipe, budget, streaming, checkpoint=checkpoint)
-            except BudgetError:
+    # Placing takes more than what is alive: where all that seemed to fit does not, nothing is
+    # too slow to be tried.
+    for patience in (PATIENCE, 0.0):
+        options: list[tuple[float, int, Recipe, _Way]] = []
+        batch = asked.batch_size
+        for order, recipe in enumerate(recipes):
+            if recipe.batch_size < batch and any(found[0] < patience for found in options):
                 continue
-            cost = _Cost(network, recipe, streaming, pace)
-            return Choice(
-                network, recipe, streaming, plan, cost.reads, cost.writes,
-                cost.seconds / reference, _least(network, recipes, stream, checkpoint), checkpoint,
-            )  # fmt: skip
+            batch = min(batch, recipe.batch_size)
+            for way in _fitting(network, recipe, budget, stream, outputs, checkpoint):
+                seconds = _Cost(network, recipe, way.streaming, pace).seconds
+                options.append((round(seconds / reference, 3), order, recipe, way))
+        for _, _, recipe, way in sorted(options, key=lambda option: option[:2]):
+            for streaming in way.thinner():
+                try:
+                    plan = plan_training(network, recipe, budget, streaming, checkpoint=checkpoint)
+                except BudgetError:
+                    continue
+                cost = _Cost(network, recipe, streaming, pace)
+                return Choice(
+                    network, recipe, streaming, plan, cost.reads, cost.writes,
+                    cost.seconds / reference, _least(network, recipes, stream, checkpoint),
+                    checkpoint,
+                )  # fmt: skip
     least = _least(network, recipes, stream, checkpoint)
     fixed = not stream or min(recipe.batch_size for recipe in recipes) > 1
     advice = ADVICE if fixed else "Lower the layer widths (--hidden)."

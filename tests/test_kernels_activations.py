@@ -15,7 +15,7 @@ from checks import (
     output,
 )
 
-from ffedge.activations import ACTIVATIONS, Leaky, ReLU, StudentT, Triangle
+from ffedge.activations import ACTIVATIONS, Leaky, ReLU, Standout, StudentT, Triangle
 from ffedge.kernels.activations import dense_sums
 from ffedge.kernels.provider import LIBRARY
 
@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(LIBRARY is not None, reason="not in the compiled library"),
 ]
 
-ALL = [ReLU(), Leaky(), Leaky(slope=0.5), Triangle(), StudentT(), StudentT(nu=5.0)]
+ALL = [ReLU(), Leaky(), Leaky(slope=0.5), Triangle(), Standout(), StudentT(), StudentT(nu=5.0)]
 
 
 def value(activation, Z):
@@ -35,6 +35,9 @@ def value(activation, Z):
         return np.where(Z > 0, Z, activation.slope * Z)
     if isinstance(activation, Triangle):
         return np.maximum(Z - Z.mean(axis=1, keepdims=True), 0)
+    if isinstance(activation, Standout):
+        mean, deviation = Z.mean(axis=1, keepdims=True), Z.std(axis=1, keepdims=True)
+        return np.maximum(Z - mean - activation.offset * deviation, 0)
     return (activation.nu + 1) / 2 * np.log(1 + Z**2 / activation.nu)
 
 

@@ -104,13 +104,17 @@ def test_the_table_names_kernels_only():
     assert set(signatures.read_table()) <= set(all_kernels())
 
 
-def test_every_kernel_that_ffedge_calls_is_in_the_table():
+#: Kernels of rarer rules and read-outs, which Numba runs beside the library; see kernels/twin.py.
+BESIDE = {"add_product", "clear_outside", "frozen_open_delta", "keep_rows", "open_delta"}
+
+
+def test_every_kernel_that_ffedge_calls_is_in_the_table_or_known_to_stand_beside():
     exported = {name.rpartition(".")[2] for name in signatures.read_table()}
 
     called = kernels_called_from_python()
 
     assert called > {"readout_steps", "add_moments", "fetch", "fetch_batch", "forward"}
-    assert called <= exported
+    assert called - exported == BESIDE
 
 
 FEATURES = {dtype.str[1:] for dtype in KEPT_DTYPES}

@@ -136,7 +136,7 @@ def test_the_plan_holds_the_state_of_every_parameter(rule, optimizer, times):
     wanted = {f"{name}.{k}": size for name, size in params.items() for k in optimizer.state}
     means = {f"layer{i}.means": panels * 64 for i, panels in enumerate((2, 3))}
     assert len(wanted) == times * len(params)
-    assert state_bytes(plan) == wanted | (means if rule.name == "hinton" else {})
+    assert state_bytes(plan) == wanted | (means if rule.name == "contrast" else {})
 
 
 def test_layer_by_layer_only_the_layer_in_hand_keeps_state():

@@ -61,7 +61,9 @@ def random_training(random):
         if not isinstance(NAMED_RULES[rule], Group | Readout) or rule == "readout-frozen"
         else str(random.choice(["float32", "int8"]))
     )
-    hidden = tuple(int(width) for width in random.integers(3, 40, random.integers(1, 4)))
+    hidden = tuple(
+        int(width) for width in random.integers(3, 40, random.integers(1 + ("collab" in rule), 4))
+    )
     threads = 1
     if precision == "int8" and schedule == "sweep" and len(hidden) > 1:
         threads = int(random.integers(1, 3))
@@ -105,8 +107,9 @@ def test_measured_is_planned_to_the_byte_on_200_random_trainings():
         if found.arrays != trainer.plan.peak or found.touched > trainer.plan.peak:
             differences.append((number, network, recipe, found.arrays - trainer.plan.peak))
     assert not differences
-    # Five rules in float32 by two schedules; three in int8, "sweep" also with two threads.
-    assert len(kinds) == 5 * 2 + 3 * 3
+    # Nearly all rules in float32, most by two schedules; in int8 "sweep" also with two threads.
+    assert len({rule for rule, *_ in kinds}) > 0.8 * len(NAMED_RULES)
+    assert len(kinds) > 1.2 * len(NAMED_RULES)
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])

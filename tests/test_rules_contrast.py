@@ -122,13 +122,13 @@ def test_two_steps_equal_the_oracles(size, stage, normalize_input):
 def test_label_inputs_have_the_stated_values(size, monkeypatch):
     trainer, data = prepared(hinton(label_value=2.5), size, normalize_input=True)
     features, classes, count = size[0], size[2], size[3]
-    seen, normalised = [], Contrast._normalize_input
+    seen, normalised = [], Contrast.normalize_input
 
     def spy(rule, run, rows):
         seen.append(reference.unpack_rows(run.input, rows, features + classes))
         normalised(rule, run, rows)
 
-    monkeypatch.setattr(Contrast, "_normalize_input", spy)
+    monkeypatch.setattr(Contrast, "normalize_input", spy)
     trainer.learn(data, 0, count)
     scores_of(trainer, data.features)
 

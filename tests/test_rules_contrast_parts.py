@@ -128,13 +128,13 @@ LABELS = [Append(), Append(None), Overwrite(), Overwrite(2.0), Pattern(0.5, seed
 def test_labels_are_seen_by_positive_and_negative_rows_as_defined(label, monkeypatch):
     trainer = trainer_of(Contrast(negatives=WrongLabel(), label=label))
     data = small_data(FEATURES, CLASSES, BATCH)
-    seen, normalised = [], Contrast._normalize_input
+    seen, normalised = [], Contrast.normalize_input
 
     def spy(rule, run, rows):
         seen.append(reference.unpack_rows(run.input, rows, run.network.layers[0].in_features))
         normalised(rule, run, rows)
 
-    monkeypatch.setattr(Contrast, "_normalize_input", spy)
+    monkeypatch.setattr(Contrast, "normalize_input", spy)
     trainer.learn(data, 0, BATCH)
 
     X = data.features.astype(float)
@@ -161,13 +161,13 @@ def test_labels_are_seen_by_positive_and_negative_rows_as_defined(label, monkeyp
 def test_a_neutral_label_says_nothing(label, monkeypatch):
     trainer = trainer_of(Contrast(label=label))
     data = small_data(FEATURES, CLASSES, BATCH)
-    seen, normalised = [], Contrast._normalize_input
+    seen, normalised = [], Contrast.normalize_input
 
     def spy(rule, run, rows):
         seen.append(reference.unpack_rows(run.input, rows, run.network.layers[0].in_features))
         normalised(rule, run, rows)
 
-    monkeypatch.setattr(Contrast, "_normalize_input", spy)
+    monkeypatch.setattr(Contrast, "normalize_input", spy)
     trainer.learn(data, 0, BATCH)
 
     neutral, X = seen[0], data.features.astype(float)

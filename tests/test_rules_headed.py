@@ -207,7 +207,7 @@ def test_work_counts_passes_and_the_heads_products():
 def test_a_stream_is_refused():
     network = Network.dense(20, (7,), 3, Headed())
 
-    with pytest.raises(ConfigError, match="stream: expected a rule that trains the layers"):
+    with pytest.raises(ConfigError, match="expected a rule that trains the layers for a stream"):
         plan_training(network, Recipe(stream=True))
 
 

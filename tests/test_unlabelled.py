@@ -135,7 +135,7 @@ def test_the_classifier_refuses_a_stream_of_such_a_rule(digits):
     model = FFClassifier((8,), rule="scff", max_iter=1)
 
     for _ in range(2):
-        with pytest.raises(ConfigError, match="stream: expected a rule that trains the layers"):
+        with pytest.raises(ConfigError, match="expected a rule that trains the layers"):
             model.partial_fit(train.features[:50], train.labels[:50], classes=range(10))
         model.fit(train.features, train.labels)
 
