@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .activations import RELU, Activation
+from .activations import Activation
 from .buffers import plan_training
 from .errors import BudgetError, ConfigError
 from .network import Network
@@ -105,11 +105,12 @@ def choose_optimizer(
 
 def choose_hidden(
     features: int, classes: int, rule: Rule, recipe: Recipe, budget: int | None,
-    precision: str = "float32", input_parts: int = 1, activation: Activation = RELU,
+    precision: str = "float32", input_parts: int = 1, activation: Activation | None = None,
 ) -> tuple[int, ...]:  # fmt: skip
     """Two equal hidden layers: the widest of ``WIDTHS`` whose plan fits the budget.
 
-    Raises BudgetError if not even the narrowest fits.
+    activation: None takes the one that the rule prefers. Raises BudgetError if not even the
+    narrowest fits.
     """
     if budget is None:
         return (WIDTHS[0],) * 2

@@ -53,8 +53,8 @@ class TopK(Goodness):
     def threshold(self, width: int) -> float:
         """``level * 2 * untrained goodness``
 
-        >>> round(TopK().threshold(500), 2), TopK(share=1.0).threshold(500)
-        (11.95, 1.0)
+        >>> round(TopK().threshold(500), 1), TopK(share=1.0).threshold(500)
+        (11.9, 1.0)
         """
         share = self.count(width) / width
         if share >= 0.5:
