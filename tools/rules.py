@@ -39,6 +39,29 @@ from ffedge.unlabelled import fit_head, pretrain
 
 SETS = ("mnist", "fashion-mnist")
 
+#: Where each rule comes from; docs/rules.md says what was changed.
+SOURCES = {
+    "readout": "Mono-Forward, arXiv 2501.09238",
+    "readout-frozen": "the same, M random as in TinyFoA",
+    "group": "CwC, arXiv 2312.12668",
+    "group-mean": "DeeperForward, 2025",
+    "prototypes": "HFF, arXiv 2605.00082",
+    "side-channel": "FFCL, arXiv 2405.12443, objective ours",
+    "side-channel-logistic": "the same, logistic loss of every class",
+    "hinton": "Hinton 2022, section 3.3",
+    "hinton-collaborating": "arXiv 2305.12393",
+    "hinton-minimising": "Hinton 2022, section 4",
+    "hinton-unsquared": "Hinton 2022, section 10",
+    "hinton-top-k": "after arXiv 2604.13081",
+    "hinton-signed": "Hinton 2022, section 10; Welling 2003",
+    "symba": "arXiv 2303.08418",
+    "swish": "dah33, explore_forward_forward",
+    "scff": "arXiv 2409.11593",
+    "hybrid": "Hinton 2022, section 3.2",
+    "top-down": "Hinton 2022, section 3.4",
+    "fast-weights": "Ba et al. 2016, arXiv 1610.06258",
+}
+
 
 def works_in_int8(rule: Rule, hidden: tuple[int, ...]) -> bool:
     """Whether the rule trains in 8 bits."""
@@ -98,8 +121,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Markdown, a line for each rule."""
     lines = [
         "| rule | passes: forward + update, predict | training | prediction | bytes | MNIST | "
-        "Fashion | int8 |",
-        "|---|---|---|---|---|---|---|---|",
+        "Fashion | int8 | source |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for word in dict.fromkeys(row["rule"] for row in rows):
         found = {row["data"]: row for row in rows if row["rule"] == word}
@@ -109,7 +132,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"| `{word}` | {row['forward']} + {row['update']}, {row['predict']} | "
             f"{row['training_multiply_adds'] / 1e6:.2f} M | "
             f"{row['prediction_multiply_adds'] / 1e6:.2f} M | {row['planned_bytes']:,} | "
-            f"{right[0]} | {right[1]} | {'yes' if row['int8'] else 'no'} |"
+            f"{right[0]} | {right[1]} | {'yes' if row['int8'] else 'no'} | {SOURCES.get(word, '')} |"
         )
     return "\n".join(lines)
 
