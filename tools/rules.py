@@ -58,6 +58,10 @@ SOURCES = {
     "swish": "dah33, explore_forward_forward",
     "scff": "arXiv 2409.11593",
     "hybrid": "Hinton 2022, section 3.2",
+    "corrupted": "ours, after denoising",
+    "mixed": "ours, after section 3.2",
+    "other-sample": "arXiv 2409.11593, as a plain contrast",
+    "generated": "Hinton 2022, section 6.2",
     "top-down": "Hinton 2022, section 3.4",
     "fast-weights": "Ba et al. 2016, arXiv 1610.06258",
 }
@@ -132,7 +136,8 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"| `{word}` | {row['forward']} + {row['update']}, {row['predict']} | "
             f"{row['training_multiply_adds'] / 1e6:.2f} M | "
             f"{row['prediction_multiply_adds'] / 1e6:.2f} M | {row['planned_bytes']:,} | "
-            f"{right[0]} | {right[1]} | {'yes' if row['int8'] else 'no'} | {SOURCES.get(word, '')} |"
+            f"{right[0]} | {right[1]} | {'yes' if row['int8'] else 'no'} | "
+            f"{SOURCES.get(word, '')} |"
         )
     return "\n".join(lines)
 
