@@ -237,7 +237,9 @@ def pair_delta(z, rows, shift, width, high, low, restraint, scale, goodness, del
         kept, positive = _logistic(high - goodness[0, r])
         raised, negative = _logistic(goodness[1, r] - low)
         loss += np.float64(kept + raised + restraint * goodness[0, r])
-        right += (goodness[0, r] > high) + (goodness[1, r] < low)
+        # One after the other: NumPy's booleans add up to one.
+        right += goodness[0, r] > high
+        right += goodness[1, r] < low
         share = np.float32(2) * scale / np.float32(width)
         goodness[0, r] = np.float32(2) * share * (positive - restraint)
         goodness[1, r] = -share * negative
