@@ -1,9 +1,11 @@
-"""exp and log written out, against NumPy's in float64."""
+"""exp, log and what is made of them, against NumPy's in float64."""
 
 import numpy as np
 import pytest
+import reference
+from checks import not_in_library
 
-from ffedge.kernels.elementary import exp, log, log1p
+from ffedge.kernels.elementary import exp, log, log1p, sigmoid, softplus
 
 pytestmark = pytest.mark.kernels
 
@@ -39,3 +41,12 @@ def test_exp_is_zero_where_it_would_be_denormal(x):
 
 def test_the_fixed_points_are_exact():
     assert (exp(np.float32(0)), log(np.float32(1)), log1p(np.float32(0))) == (1, 0, 0)
+
+
+@not_in_library
+@pytest.mark.parametrize("value", [-200.0, -20.0, -1.0, -1e-4, 0.0, 1e-4, 1.0, 20.0, 200.0])
+def test_softplus_and_sigmoid_neither_overflow_nor_lose_digits(value):
+    value = np.float32(value)
+
+    assert softplus(value) == pytest.approx(np.logaddexp(0, value), rel=1e-5, abs=1e-30)
+    assert sigmoid(value) == pytest.approx(reference.sigmoid(value), rel=1e-5, abs=1e-30)

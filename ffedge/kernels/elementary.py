@@ -71,3 +71,16 @@ def log1p(x):
     if u == _ONE:
         return x
     return log(u) * (x / (u - _ONE))
+
+
+@kernel()
+def softplus(value):
+    """``log(1 + exp(value))`` without overflow."""
+    return max(value, np.float32(0)) + log1p(exp(-abs(value)))
+
+
+@kernel()
+def sigmoid(value):
+    """``1 / (1 + exp(-value))`` without overflow."""
+    small = exp(-abs(value))
+    return _ONE / (_ONE + small) if value >= np.float32(0) else small / (_ONE + small)

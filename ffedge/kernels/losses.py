@@ -9,16 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from .classes import SMALLEST_ERROR
-from .elementary import exp, log1p
+from .elementary import sigmoid, softplus
 from .provider import kernel
 
 
 @kernel()
 def _tail(margin):
     """``sigmoid(-margin)``; 0 where it could only make denormal numbers."""
-    tail = exp(-abs(margin))
-    one = np.float32(1)
-    wrong = tail / (one + tail) if margin > 0 else one / (one + tail)
+    wrong = sigmoid(-margin)
     return wrong if wrong >= SMALLEST_ERROR else np.float32(0)
 
 
@@ -41,7 +39,7 @@ def threshold_slopes(goodness, half, terms, threshold, sharpness, scale, slopes)
         sign = np.float32(1) if r < half else np.float32(-1)
         for t in range(terms):
             margin = sign * sharpness * (goodness[r, t] - threshold)
-            loss += np.float64(log1p(exp(-abs(margin))) + max(-margin, np.float32(0)))
+            loss += np.float64(softplus(-margin))
             right += margin > np.float32(0)
             slopes[r, t] = sign * _tail(margin) * share
     return loss / (2 * terms), right / (2 * terms)
@@ -68,7 +66,7 @@ def paired_slopes(goodness, half, terms, sharpness, swish, scale, slopes):
                 loss -= np.float64(margin * wrong)
                 slope = wrong * (one - margin * (one - wrong))
             else:
-                loss += np.float64(log1p(exp(-abs(margin))) + max(-margin, np.float32(0)))
+                loss += np.float64(softplus(-margin))
                 slope = wrong
             if abs(slope) < SMALLEST_ERROR:
                 slope = np.float32(0)

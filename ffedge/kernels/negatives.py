@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..tensor import PANEL
-from .elementary import exp, log1p
+from .elementary import sigmoid, softplus
 from .provider import REORDER, kernel
 from .random import bits, normal, uniform
 
@@ -210,15 +210,6 @@ def pair_goodness(z, rows, shift, width, goodness):
 
 
 @kernel()
-def _logistic(value):
-    """(softplus, its derivative) of ``value``."""
-    tail = exp(-abs(value))
-    share = np.float32(1) / (np.float32(1) + tail)
-    loss = log1p(tail) + max(value, np.float32(0))
-    return loss, share if value > np.float32(0) else tail * share
-
-
-@kernel()
 def pair_delta(z, rows, shift, width, high, low, restraint, scale, goodness, delta):
     """Downhill by z of ``softplus(high - g+) + softplus(g- - low) + restraint * g+``.
 
@@ -234,15 +225,14 @@ def pair_delta(z, rows, shift, width, high, low, restraint, scale, goodness, del
     loss = 0.0
     right = 0
     for r in range(rows):
-        kept, positive = _logistic(high - goodness[0, r])
-        raised, negative = _logistic(goodness[1, r] - low)
-        loss += np.float64(kept + raised + restraint * goodness[0, r])
+        short, over = high - goodness[0, r], goodness[1, r] - low
+        loss += np.float64(softplus(short) + softplus(over) + restraint * goodness[0, r])
         # One after the other: NumPy's booleans add up to one.
         right += goodness[0, r] > high
         right += goodness[1, r] < low
         share = np.float32(2) * scale / np.float32(width)
-        goodness[0, r] = np.float32(2) * share * (positive - restraint)
-        goodness[1, r] = -share * negative
+        goodness[0, r] = np.float32(2) * share * (sigmoid(short) - restraint)
+        goodness[1, r] = -share * sigmoid(over)
     for r in range(rows):
         other, whose = (r + shift) % rows, (r - shift + rows) % rows
         for p in range(z.shape[0]):

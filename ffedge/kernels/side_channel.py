@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..tensor import PANEL
-from .elementary import exp, log1p
+from .elementary import sigmoid, softplus
 from .optimize import flush
 from .provider import REORDER, kernel
 
@@ -61,20 +61,6 @@ def side_delta(sums, rows, width, labels, factor, errors, delta, gradient):
                     gradient[p, k, lane] += error * y
             for lane in range(PANEL):
                 delta[p, r, lane] = flush(delta[p, r, lane])
-
-
-@kernel()
-def softplus(value):
-    """``log(1 + exp(value))`` without overflow."""
-    return max(value, np.float32(0)) + log1p(exp(-abs(value)))
-
-
-@kernel()
-def sigmoid(value):
-    """``1 / (1 + exp(-value))`` without overflow."""
-    small = exp(-abs(value))
-    one = np.float32(1)
-    return one / (one + small) if value >= np.float32(0) else small / (one + small)
 
 
 @kernel()
