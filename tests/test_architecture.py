@@ -13,7 +13,7 @@ SIMULATION = ROOT / "firmware_sim"
 #: A module may import its own floor or a lower one, and nobody above. Names are top-level
 #: modules or folders of ffedge.
 FLOORS = [
-    ("errors", "tensor", "units", "described", "memory"),
+    ("errors", "tensor", "units", "described", "memory", "ranges"),
     ("kernels",),
     ("activations", "fields", "layers", "boxes", "rules", "optimizers", "scaling", "shifts",
      "atomic", "disk", "checkpoint_record", "checkpoint_store", "bins"),

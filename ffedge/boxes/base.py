@@ -94,25 +94,6 @@ class Box:
         described: dict[str, Any] = describe(self)
         return described
 
-    def within(self, field_name: str, low: float, high: float) -> None:
-        """Raise ConfigError unless the field is a number in low..high."""
-        value = getattr(self, field_name)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not low <= value <= high:
-            raise ConfigError(
-                f"{type(self).__name__}: expected {field_name} in {low:g}..{high:g}, got "
-                f"{value!r:.40}"
-            )
-
-    def whole(self, field_name: str, low: int, high: int) -> None:
-        """Raise ConfigError unless the field is a whole number in low..high."""
-        if type(getattr(self, field_name)) is not int:
-            raise ConfigError(
-                f"{type(self).__name__}: expected {field_name} a whole number, got "
-                f"{getattr(self, field_name)!r:.40}"
-            )
-        self.within(field_name, low, high)
-
 
 @dataclass(frozen=True, slots=True)
 class Slot:

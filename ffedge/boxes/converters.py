@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..ranges import number_in, whole_in
 from ..tensor import TensorSpec
 from .base import Array, Box
 from .noise import add_noise, noise_spec
@@ -28,8 +29,8 @@ class Quantizer(Box):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.whole("bits", 2, 16)
-        self.within("top", 1e-3, 1e3)
+        whole_in(self, "bits", 2, 16)
+        number_in(self, "top", 1e-3, 1e3)
 
     @property
     def levels(self) -> np.float32:
@@ -69,10 +70,10 @@ class Converter(Box):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.whole("bits", 1, 16)
-        self.within("offset", -1e3, 1e3)
+        whole_in(self, "bits", 1, 16)
+        number_in(self, "offset", -1e3, 1e3)
         for name, low in (("gain", 1e-3), ("noise", 0.0), ("top", 1e-3)):
-            self.within(name, low, 1e3)
+            number_in(self, name, low, 1e3)
 
     @property
     def is_random(self) -> bool:

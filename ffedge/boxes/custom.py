@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import ConfigError, DataError
 from ..layers import MAX_INPUTS
 from ..memory import set_apart
+from ..ranges import whole_in
 from .base import MAX_NUMBERS, Array, Box
 
 
@@ -45,8 +46,8 @@ class BlackBox(Box):
                 f"BlackBox: expected a title of 1 to 80 characters, got {self.title!r:.100}"
             )
         if self.width is not None:
-            self.whole("width", 1, MAX_INPUTS)
-        self.whole("parameters", 0, MAX_NUMBERS)
+            whole_in(self, "width", 1, MAX_INPUTS)
+        whole_in(self, "parameters", 0, MAX_NUMBERS)
         if not isinstance(self.stochastic, bool):
             raise ConfigError(
                 f"BlackBox: expected stochastic True or False, got {self.stochastic!r:.40}"

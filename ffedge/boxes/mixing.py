@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import ConfigError
 from ..kernels import random
 from ..layers import MAX_INPUTS
+from ..ranges import whole_in
 from ..tensor import PANEL, TensorSpec, panels
 from .base import MAX_NUMBERS, Array, Box
 
@@ -25,7 +26,7 @@ class Permutation(Box):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.whole("seed", 0, 2**32 - 1)
+        whole_in(self, "seed", 0, 2**32 - 1)
 
     def order(self, inputs: int) -> list[int]:
         """Where each output comes from; see ``kernels.random.shuffled``."""
@@ -59,7 +60,7 @@ class FrozenNetwork(Box):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.whole("seed", 0, 2**32 - 1)
+        whole_in(self, "seed", 0, 2**32 - 1)
         widths = self.widths
         if (
             not isinstance(widths, tuple) or not 1 <= len(widths) <= 16

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..kernels import random
+from ..ranges import number_in
 from ..tensor import PANEL, TensorSpec, panels
 from .base import Array, Box
 
@@ -66,8 +67,8 @@ class NoisyDropout(Box):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.within("rate", 0.0, 0.95)
-        self.within("noise", 0.0, 1e3)
+        number_in(self, "rate", 0.0, 0.95)
+        number_in(self, "noise", 0.0, 1e3)
 
     @property
     def is_random(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import ConfigError
+from ..ranges import number_in
 from ..tensor import TensorSpec
 from .base import Array, Box
 from .converters import Converter
@@ -44,8 +45,8 @@ class Perturbed(Box):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.within("sigma", 1e-4, 1.0)
-        self.within("rate", 0.0, 10.0)
+        number_in(self, "sigma", 1e-4, 1.0)
+        number_in(self, "rate", 0.0, 10.0)
         if not isinstance(self.inner, Converter | BlackBox) or self.inner.size == 0:
             raise ConfigError(
                 "Perturbed: expected a box with parameters, a Converter or a BlackBox with "

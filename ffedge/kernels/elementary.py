@@ -1,4 +1,4 @@
-"""exp and log of float32, written out: the same on every machine, without a mathematics library.
+"""exp, log and the like of float32, written out: the same everywhere, without a maths library.
 
 Polynomials of Moshier's Cephes library (``expf.c``, ``logf.c``), in float32 throughout: within
 2 units in the last place where they are used here.

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import ConfigError
 from ..kernels import classes, dense, normalize, random, readout, recurrent
 from ..layers import activity
+from ..ranges import number_in
 from ..tensor import PANEL, TensorSpec, panels
 from .base import Rule, Work, refuse_fields
 
@@ -68,11 +69,7 @@ class FastWeights(Rule):
                 )
         for field, most in (("rate", 10.0), ("decay", 1.0), ("first_vote", 0.99),
                             ("smoothing", 0.9)):  # fmt: skip
-            value = getattr(self, field)
-            if not isinstance(value, int | float) or not 0.0 <= value <= most:
-                raise ConfigError(
-                    f"FastWeights: expected {field} in 0..{most:g}, got {value!r:.40}"
-                )
+            number_in(self, field, 0.0, most)
 
     @property
     def rows_per_sample(self) -> int:  # type: ignore[override]

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import ConfigError
 from ..kernels import classes, side_channel
+from ..ranges import number_in
 
 
 @dataclass(frozen=True)
@@ -19,17 +19,7 @@ class Objective:
     name: ClassVar[str]
 
     def __post_init__(self) -> None:
-        self._expect("sharpness", self.sharpness, 1e-3, 1e4)
-
-    def _expect(self, field: str, value: Any, low: float, high: float) -> None:
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not low <= value <= high
-        ):
-            raise ConfigError(
-                f"{type(self).__name__}: expected {field} in {low:g}..{high:g}, got {value!r:.40}"
-            )
+        number_in(self, "sharpness", 1e-3, 1e4)
 
     def errors(self, run: Any, rows: int, scale: float) -> tuple[float, int]:
         """Write ``-scale * d loss / d score`` of ``run.scores`` to ``run.errors``.
@@ -57,7 +47,7 @@ class CrossEntropy(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._expect("smoothing", self.smoothing, 0.0, 0.9)
+        number_in(self, "smoothing", 0.0, 0.9)
 
     def errors(self, run: Any, rows: int, scale: float) -> tuple[float, int]:
         """Target minus probability; see ``kernels.classes.class_errors``."""
@@ -88,7 +78,7 @@ class Logistic(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._expect("threshold", self.threshold, 0.0, 1e4)
+        number_in(self, "threshold", 0.0, 1e4)
 
     def errors(self, run: Any, rows: int, scale: float) -> tuple[float, int]:
         """Each class's own logistic error; see ``kernels.side_channel.logistic_errors``."""

@@ -12,6 +12,7 @@ from ..errors import ConfigError
 from ..kernels import classes, dense, labels, normalize, peers, random, readout, recurrent
 from ..kernels import goodness as kernels
 from ..layers import activity
+from ..ranges import number_in
 from ..tensor import PANEL, TensorSpec, panels
 from .base import Rule, Work, refuse_fields
 from .contrast import MEAN_RATE
@@ -94,11 +95,7 @@ class TopDown(Rule):
             )
         for name, low, high in (("share", 1e-3, 1.0), ("peer", 0.0, 1.0),
                                  ("head_gain", 1e-3, 1e3)):  # fmt: skip
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or not low <= value <= high:
-                raise ConfigError(
-                    f"TopDown: expected {name} in {low:g}..{high:g}, got {value!r:.40}"
-                )
+            number_in(self, name, low, high)
 
     def check(self, network: Network) -> None:
         """Its goodness against a threshold needs more range than 8 bits."""
