@@ -12,7 +12,7 @@ from ffedge.network import Network
 from ffedge.optimizers import SGD, Adam
 from ffedge.planner import Pace, choose
 from ffedge.recipe import SCHEDULES, Recipe
-from ffedge.rules import hinton
+from ffedge.rules import NAMED_RULES, hinton
 from ffedge.streaming import Streaming
 
 WIDE = Network.dense(64, (300, 300), 10)
@@ -113,6 +113,18 @@ def test_a_choice_keeps_its_budget_and_a_refusal_names_one_that_works(
     assert choose(network, wanted, least, stream=stream).plan.peak <= least
     with pytest.raises(BudgetError):
         choose(network, wanted, least - 1, stream=stream)
+
+
+def test_where_placing_spoils_what_seemed_to_fit_smaller_batches_are_tried():
+    # Its layers learn together only, so that no other schedule comes to the rescue.
+    network = Network.dense(5, (49, 33), 2, NAMED_RULES["hinton-collaborating"])
+    wanted = recipes(sizes=(16, 1), schedules=("sweep", "layerwise"))
+    budget = int(0.98 * plan_training(network, wanted[0]).peak)
+
+    choice = choose(network, wanted, budget, stream=False)
+
+    assert (choice.recipe.batch_size, choice.recipe.schedule) == (1, "sweep")
+    assert choice.plan.peak <= budget
 
 
 def test_without_leave_nothing_lies_on_disk():
